@@ -1,0 +1,614 @@
+import type { Algorithm, HashName, KeySpec, KeyUsage } from '@aegis/rot-spi/vocabulary';
+import type { AuditFilter, AuditHealth, AuditRecord, AuditVerification } from './audit-record.js';
+import type { LifecycleGroup } from './lifecycle.js';
+import type {
+  ManagedObject,
+  ObjectDates,
+  ObjectLink,
+  ObjectType,
+  ProtectionLevel,
+  RevocationReason,
+  RotationPolicy,
+  UsageLimits,
+} from './managed-object.js';
+import type { PolicyDecision, PolicyDocument, PolicyExplanation, PolicyProblem } from './policy.js';
+import type { Principal, PrincipalKind, Role } from './principal.js';
+
+/** id, alias or `alias@version` of a managed object within the caller's tenant. */
+export type ObjectRef = string;
+
+/** Attributes common to every way of making an object. */
+export interface NewObject {
+  readonly names?: readonly string[];
+  readonly description?: string;
+  readonly usage?: readonly KeyUsage[];
+  /** Make it Active at once (otherwise Pre-Active until `activate` or its activation date). */
+  readonly activate?: boolean;
+  readonly exportable?: boolean;
+  /** Root of trust; default by configuration. */
+  readonly root?: string;
+  readonly protection?: ProtectionLevel;
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly objectGroup?: string;
+  readonly dates?: Partial<Pick<ObjectDates, 'activation' | 'processStart' | 'protectStop' | 'deactivation'>>;
+  readonly usageLimits?: Pick<UsageLimits, 'unit' | 'total'>;
+  readonly rotation?: RotationPolicy;
+  readonly links?: readonly ObjectLink[];
+  readonly attributes?: Readonly<Record<string, unknown>>;
+}
+
+/** An object as callers see it: no reference, no version rows. */
+export interface ObjectView {
+  readonly object: ManagedObject;
+  readonly versions: readonly VersionView[];
+  /** SubjectPublicKeyInfo DER of the current version, for pairs. */
+  readonly publicKey?: Uint8Array;
+}
+export interface VersionView {
+  readonly version: number;
+  readonly state: 'current' | 'superseded' | 'destroyed';
+  readonly rootId: string;
+  readonly bits: number;
+  readonly createdAt: number;
+  readonly destroyedAt?: number;
+  readonly publicKey?: Uint8Array;
+  readonly provenance: { readonly local: boolean; readonly alwaysSensitive: boolean; readonly neverExtractable: boolean };
+}
+
+interface WithCipher {
+  readonly algorithm?: Algorithm;
+  readonly iv?: Uint8Array;
+  readonly aad?: Uint8Array;
+  readonly tagLength?: number;
+  readonly label?: Uint8Array;
+  readonly mgf1Hash?: HashName;
+}
+interface WithSign {
+  readonly algorithm?: Algorithm;
+  readonly prehashed?: boolean;
+  readonly saltLength?: number;
+  readonly mgf1Hash?: HashName;
+  readonly encoding?: 'der' | 'p1363';
+  readonly context?: Uint8Array;
+}
+interface Derivation {
+  readonly algorithm: Algorithm;
+  readonly salt?: Uint8Array;
+  readonly info?: Uint8Array;
+  readonly iterations?: number;
+  readonly fixedInput?: Uint8Array;
+  readonly data?: Uint8Array;
+  readonly hash?: HashName;
+  readonly cipher?: Algorithm;
+  readonly iv?: Uint8Array;
+}
+/** `version`: pin one version; default: current for protect, the one named by the ciphertext (else current, then older) for process. */
+interface OnKey {
+  readonly key: ObjectRef;
+  readonly version?: number;
+}
+
+export type MultiPartKind = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'mac' | 'macVerify' | 'digest';
+
+export interface LocateFilter {
+  readonly types?: readonly ObjectType[];
+  readonly name?: string;
+  readonly namePrefix?: string;
+  readonly states?: readonly ManagedObject['state'][];
+  readonly specs?: readonly KeySpec[];
+  readonly rootId?: string;
+  readonly objectGroup?: string;
+  readonly usage?: readonly KeyUsage[];
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly link?: ObjectLink;
+  readonly archived?: boolean | 'any';
+  readonly createdBetween?: readonly [number, number];
+  readonly activationBetween?: readonly [number, number];
+  readonly owner?: string;
+}
+
+export interface TokenView {
+  readonly id: string;
+  readonly principalId: string;
+  readonly tenant: string;
+  readonly name: string;
+  readonly prefix: string;
+  readonly scope?: readonly string[];
+  readonly createdAt: number;
+  readonly expiresAt?: number;
+  readonly revokedAt?: number;
+  readonly lastUsedAt?: number;
+}
+
+export interface RootView {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: 'ready' | 'degraded' | 'unavailable';
+  readonly detail?: string;
+  readonly fingerprint?: string;
+  readonly isDefault: boolean;
+  readonly hosts: number;
+  /** The root's own capability report and module facts. */
+  readonly description?: unknown;
+}
+
+/** Page of a listing; `cursor` is opaque. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next?: string;
+}
+interface Paging {
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+/**
+ * The algebra: name → request, response. One generic function over this map; wrappers, metrics, policy actions,
+ * routes, docs and tests iterate it.
+ */
+export interface Operations {
+  // Making objects
+  'create-key': { request: NewObject & { readonly spec: KeySpec; readonly bits?: number }; response: ObjectView };
+  /** Returns the private key's view; the public key is an object of its own, linked. */
+  'create-key-pair': {
+    request: NewObject & { readonly spec: KeySpec; readonly publicKey?: NewObject };
+    response: ObjectView & { readonly publicKeyId: string };
+  };
+  /** Plain material (KMIP Register, public keys, certificates). `material` is zeroed by the key service. */
+  register: {
+    request: NewObject & {
+      readonly type: ObjectType;
+      readonly spec?: KeySpec;
+      readonly format: 'raw' | 'pkcs8' | 'spki' | 'x509' | 'opaque';
+      readonly material: Uint8Array;
+    };
+    response: ObjectView;
+  };
+  /** Material wrapped under an import-wrapping key or another managed key: it never travels in clear. */
+  'import-key': {
+    request: NewObject & {
+      readonly type: ObjectType;
+      readonly spec: KeySpec;
+      readonly wrappingKey: ObjectRef;
+      readonly wrapAlgorithm: Algorithm;
+      readonly wrapped: Uint8Array;
+      readonly iv?: Uint8Array;
+      readonly format: 'raw' | 'pkcs8';
+    };
+    response: ObjectView;
+  };
+  /** An RSA key in the root whose only use is to unwrap imports; expires. */
+  'create-import-wrapping-key': {
+    request: { readonly spec?: 'rsa-3072' | 'rsa-4096' | 'rsa-2048'; readonly root?: string; readonly ttlMs?: number };
+    response: ObjectView & { readonly algorithms: readonly Algorithm[] };
+  };
+  // Reading
+  'get-object': { request: { readonly key: ObjectRef }; response: ObjectView };
+  locate: {
+    request: LocateFilter & Paging & { readonly offset?: number; readonly countTotal?: boolean };
+    response: Page<ManagedObject> & { readonly total?: number };
+  };
+  'get-public-key': {
+    request: OnKey;
+    response: { readonly objectId: string; readonly version: number; readonly spec: KeySpec; readonly publicKey: Uint8Array };
+  };
+  /** Key bytes out: only for exportable keys; wrapped when `wrappingKey` is given. */
+  'export-key': {
+    request: OnKey & { readonly wrappingKey?: ObjectRef; readonly wrapAlgorithm?: Algorithm };
+    response: {
+      readonly objectId: string;
+      readonly version: number;
+      readonly type: ObjectType;
+      readonly spec?: KeySpec;
+      readonly format: 'raw' | 'pkcs8' | 'spki' | 'x509' | 'opaque' | 'wrapped';
+      readonly material: Uint8Array;
+      readonly iv?: Uint8Array;
+      readonly bits: number;
+    };
+  };
+  'key-evidence': {
+    request: OnKey;
+    response: { readonly provenance: VersionView['provenance']; readonly asserted: Readonly<Record<string, string>> };
+  };
+  // Changing
+  'update-object': {
+    request: {
+      readonly key: ObjectRef;
+      /** Optimistic lock; absent = last writer wins. */
+      readonly revision?: number;
+      readonly names?: readonly string[];
+      readonly description?: string | null;
+      readonly tags?: Readonly<Record<string, string>>;
+      readonly objectGroup?: string | null;
+      readonly dates?: { readonly [D in 'activation' | 'processStart' | 'protectStop' | 'deactivation']?: number | null };
+      readonly usageLimits?: Pick<UsageLimits, 'unit' | 'total'> | null;
+      readonly rotation?: RotationPolicy | null;
+      readonly links?: readonly ObjectLink[];
+      /** Merged by key; null deletes. */
+      readonly attributes?: Readonly<Record<string, unknown>>;
+      readonly lease?: { readonly seconds: number };
+    };
+    response: ObjectView;
+  };
+  activate: { request: { readonly key: ObjectRef; readonly at?: number }; response: ObjectView };
+  /** New current version under the same id; names stay. */
+  rotate: { request: { readonly key: ObjectRef }; response: ObjectView };
+  /** KMIP Re-key: a replacement object with a new id, links both ways, names moved. */
+  're-key': {
+    request: NewObject & { readonly key: ObjectRef; readonly offsetMs?: number };
+    response: ObjectView & { readonly publicKeyId?: string };
+  };
+  revoke: {
+    request: { readonly key: ObjectRef; readonly reason: RevocationReason; readonly message?: string; readonly compromisedAt?: number };
+    response: ObjectView;
+  };
+  archive: { request: { readonly key: ObjectRef }; response: ObjectView };
+  recover: { request: { readonly key: ObjectRef }; response: ObjectView };
+  /** `pendingMs` = window in which it can be cancelled; 0 = now. */
+  destroy: { request: { readonly key: ObjectRef; readonly pendingMs?: number }; response: ObjectView };
+  'cancel-destroy': { request: { readonly key: ObjectRef }; response: ObjectView };
+  // Using
+  encrypt: {
+    request: OnKey & WithCipher & { readonly plaintext: Uint8Array; readonly format?: 'envelope' | 'raw' };
+    response: {
+      readonly objectId: string;
+      readonly version: number;
+      readonly algorithm: Algorithm;
+      readonly ciphertext: Uint8Array;
+      readonly iv?: Uint8Array;
+      readonly tag?: Uint8Array;
+    };
+  };
+  /** An `envelope` ciphertext names key and version itself; `key` may then be absent. */
+  decrypt: {
+    request: Partial<OnKey> &
+      WithCipher & { readonly ciphertext: Uint8Array; readonly tag?: Uint8Array; readonly format?: 'envelope' | 'raw' };
+    response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly plaintext: Uint8Array };
+  };
+  sign: {
+    request: OnKey & WithSign & { readonly data: Uint8Array };
+    response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly signature: Uint8Array };
+  };
+  /** Tries the named version, else current then superseded ones. `valid: false` is a result, not a fault. */
+  verify: {
+    request: OnKey & WithSign & { readonly data: Uint8Array; readonly signature: Uint8Array };
+    response: { readonly objectId: string; readonly version?: number; readonly algorithm: Algorithm; readonly valid: boolean };
+  };
+  mac: {
+    request: OnKey & { readonly algorithm?: Algorithm; readonly data: Uint8Array };
+    response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly mac: Uint8Array };
+  };
+  'mac-verify': {
+    request: OnKey & { readonly algorithm?: Algorithm; readonly data: Uint8Array; readonly mac: Uint8Array };
+    response: { readonly objectId: string; readonly version?: number; readonly algorithm: Algorithm; readonly valid: boolean };
+  };
+  wrap: {
+    request: { readonly key: ObjectRef; readonly version?: number; readonly wrappingKey: ObjectRef } & WithCipher;
+    response: {
+      readonly objectId: string;
+      readonly version: number;
+      readonly algorithm: Algorithm;
+      readonly wrapped: Uint8Array;
+      readonly iv?: Uint8Array;
+    };
+  };
+  unwrap: {
+    request: NewObject & {
+      readonly unwrappingKey: ObjectRef;
+      readonly wrapped: Uint8Array;
+      readonly format: 'raw' | 'pkcs8';
+      readonly type: ObjectType;
+      readonly spec: KeySpec;
+    } & WithCipher;
+    response: ObjectView;
+  };
+  derive: {
+    request: NewObject & OnKey & Derivation & { readonly spec: KeySpec; readonly type?: ObjectType; readonly length?: number };
+    response: ObjectView;
+  };
+  agree: {
+    request: NewObject &
+      OnKey &
+      Partial<Derivation> & {
+        readonly peerPublicKey: Uint8Array;
+        readonly kdf?: Algorithm;
+        readonly spec: KeySpec;
+        readonly length?: number;
+      };
+    response: ObjectView;
+  };
+  encapsulate: { request: NewObject & OnKey & { readonly spec: KeySpec }; response: ObjectView & { readonly ciphertext: Uint8Array } };
+  decapsulate: { request: NewObject & OnKey & { readonly spec: KeySpec; readonly ciphertext: Uint8Array }; response: ObjectView };
+  /** `ciphertext` is an envelope that `decrypt` opens. */
+  'generate-data-key': {
+    request: OnKey & { readonly length?: number; readonly aad?: Uint8Array; readonly plaintext: boolean };
+    response: { readonly objectId: string; readonly version: number; readonly ciphertext: Uint8Array; readonly plaintext?: Uint8Array };
+  };
+  're-encrypt': {
+    request: {
+      readonly ciphertext: Uint8Array;
+      readonly from?: ObjectRef;
+      readonly to: ObjectRef;
+      readonly fromAad?: Uint8Array;
+      readonly toAad?: Uint8Array;
+    };
+    response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly ciphertext: Uint8Array };
+  };
+  random: { request: { readonly length: number; readonly root?: string }; response: { readonly bytes: Uint8Array } };
+  'seed-random': { request: { readonly seed: Uint8Array; readonly root?: string }; response: { readonly accepted: number } };
+  digest: { request: { readonly hash: HashName; readonly data: Uint8Array }; response: { readonly digest: Uint8Array } };
+  // Multi-part
+  'begin-operation': {
+    request: Partial<OnKey> & WithCipher & WithSign & { readonly kind: MultiPartKind; readonly hash?: HashName };
+    response: {
+      readonly operation: string;
+      readonly iv?: Uint8Array;
+      readonly objectId?: string;
+      readonly version?: number;
+      readonly algorithm?: Algorithm;
+    };
+  };
+  'update-operation': { request: { readonly operation: string; readonly data: Uint8Array }; response: { readonly output: Uint8Array } };
+  'finish-operation': {
+    request: { readonly operation: string; readonly data?: Uint8Array; readonly signature?: Uint8Array };
+    response: { readonly output: Uint8Array; readonly tag?: Uint8Array; readonly valid?: boolean };
+  };
+  'cancel-operation': { request: { readonly operation: string }; response: Record<never, never> };
+  // Certificates for keys in the root (PKCS#10, self-signed X.509), DER
+  'create-csr': {
+    request: OnKey & { readonly subject: string; readonly subjectAltNames?: readonly string[]; readonly algorithm?: Algorithm };
+    response: { readonly csr: Uint8Array; readonly objectId: string; readonly version: number };
+  };
+  'self-sign': {
+    request: OnKey & {
+      readonly subject: string;
+      readonly subjectAltNames?: readonly string[];
+      readonly days: number;
+      readonly ca?: boolean;
+      readonly algorithm?: Algorithm;
+      readonly register?: boolean;
+    };
+    response: { readonly certificate: Uint8Array; readonly objectId: string; readonly version: number; readonly certificateId?: string };
+  };
+  // Identity
+  whoami: {
+    request: Record<never, never>;
+    response: { readonly principal: Principal; readonly method: string; readonly scope?: readonly string[] };
+  };
+  'create-principal': {
+    request: {
+      readonly kind: PrincipalKind;
+      readonly name: string;
+      readonly roles: readonly Role[];
+      readonly tenant?: string;
+      readonly tags?: Readonly<Record<string, string>>;
+      readonly parentId?: string;
+      readonly purpose?: string;
+      readonly certificate?: CertificateBinding;
+    };
+    response: Principal;
+  };
+  'get-principal': { request: { readonly id: string }; response: Principal };
+  'list-principals': { request: Paging & { readonly kind?: PrincipalKind }; response: Page<Principal> };
+  'update-principal': {
+    request: {
+      readonly id: string;
+      readonly revision?: number;
+      readonly roles?: readonly Role[];
+      readonly disabled?: boolean;
+      readonly tags?: Readonly<Record<string, string>>;
+      readonly certificate?: CertificateBinding | null;
+    };
+    response: Principal;
+  };
+  'delete-principal': { request: { readonly id: string }; response: Record<never, never> };
+  /** `token` is in this answer and nowhere else, ever. */
+  'issue-token': {
+    request: { readonly principalId: string; readonly name?: string; readonly ttlMs?: number; readonly scope?: readonly string[] };
+    response: TokenView & { readonly token: string };
+  };
+  'list-tokens': { request: Paging & { readonly principalId?: string }; response: Page<TokenView> };
+  'revoke-token': { request: { readonly id: string }; response: TokenView };
+  // Policy
+  'list-policies': { request: Paging; response: Page<PolicyDocument> };
+  'get-policy': { request: { readonly name: string; readonly version?: number }; response: PolicyDocument };
+  'put-policy': {
+    request: {
+      readonly name: string;
+      readonly source: string;
+      readonly expectedVersion?: number;
+      readonly dryRun?: boolean;
+      readonly mode?: 'enforce' | 'dry-run';
+    };
+    response: PolicyDocument & { readonly problems: readonly PolicyProblem[] };
+  };
+  'validate-policy': { request: { readonly source: string }; response: { readonly problems: readonly PolicyProblem[] } };
+  'delete-policy': { request: { readonly name: string }; response: Record<never, never> };
+  'rollback-policy': { request: { readonly name: string; readonly version: number }; response: PolicyDocument };
+  'policy-history': { request: { readonly name: string } & Paging; response: Page<PolicyDocument> };
+  /** Explain what a principal would be told, without doing it. */
+  'test-policy': {
+    request: {
+      readonly principalId?: string;
+      readonly operation: OperationName;
+      readonly key?: ObjectRef;
+      readonly context?: Readonly<Record<string, unknown>>;
+      readonly candidate?: string;
+    };
+    response: PolicyDecision & { readonly explanation: PolicyExplanation };
+  };
+  // Audit
+  'list-audit': { request: AuditFilter & Paging; response: Page<AuditRecord> };
+  'verify-audit': { request: { readonly since?: number }; response: AuditVerification };
+  'audit-health': { request: Record<never, never>; response: AuditHealth };
+  /** Streamed by the plane; each chunk is a run of records with chain hashes, and checkpoints. */
+  'export-audit': { request: AuditFilter; response: { readonly chunks: AsyncIterable<Uint8Array> } };
+  // Roots and service
+  'list-roots': { request: Record<never, never>; response: { readonly roots: readonly RootView[] } };
+  'get-root': { request: { readonly id: string }; response: RootView };
+  'rotate-seal': {
+    request: { readonly root: string };
+    response: { readonly root: string; readonly generation: number; readonly rewrapped: number };
+  };
+  status: { request: Record<never, never>; response: ServiceStatus };
+  'create-backup': {
+    request: { readonly passphrase: string };
+    response: { readonly chunks: AsyncIterable<Uint8Array>; readonly name: string };
+  };
+}
+
+export interface CertificateBinding {
+  /** SHA-256 of the certificate DER, lower-case hex; or match by subject. */
+  readonly fingerprint?: string;
+  readonly subject?: string;
+  readonly subjectAltName?: string;
+}
+
+export interface ServiceStatus {
+  readonly version: string;
+  readonly node: string;
+  readonly startedAt: number;
+  readonly database: { readonly kind: 'embedded' | 'external'; readonly state: 'up' | 'down'; readonly detail?: string };
+  readonly roots: readonly RootView[];
+  readonly audit: AuditHealth;
+  readonly policies: { readonly documents: number; readonly statements: number; readonly lastGoodAt?: number; readonly problem?: string };
+  readonly planes: readonly { readonly name: string; readonly address: string }[];
+}
+
+export type OperationName = keyof Operations;
+export type OperationRequest<O extends OperationName> = Operations[O]['request'];
+export type OperationResponse<O extends OperationName> = Operations[O]['response'];
+
+/** What an operation does to the world: read, use a key, change records, or destroy. */
+export type Effect = 'read' | 'use' | 'change' | 'destroy';
+
+export interface OperationRow {
+  /** Policy action, `resource:verb`. */
+  readonly action: string;
+  readonly effect: Effect;
+  /** Which lifecycle column applies to the target object; `none` where there is no target. */
+  readonly lifecycle: LifecycleGroup;
+  /** Request field that names the target object, if any. */
+  readonly target?: 'key' | 'from' | 'wrappingKey' | 'unwrappingKey';
+  /** Further request fields that name objects this call also uses, each checked as its own resource and action. */
+  readonly alsoUses?: readonly { readonly field: string; readonly action: string; readonly lifecycle: LifecycleGroup }[];
+  /** Usage the key must have, where fixed. */
+  readonly usage?: KeyUsage;
+  /** Needs an intent record before it: it produces an effect outside the database (a signature, an HSM object). */
+  readonly intent: boolean;
+  /** Works on archived objects. */
+  readonly archivedAllowed: boolean;
+  /** Counts against usage limits, in objects or bytes of which request field. */
+  readonly consumes?: string;
+}
+
+const read = (action: string, rest: Partial<OperationRow> = {}): OperationRow => ({
+  action,
+  effect: 'read',
+  lifecycle: 'none',
+  intent: false,
+  archivedAllowed: true,
+  ...rest,
+});
+const change = (action: string, rest: Partial<OperationRow> = {}): OperationRow => ({
+  action,
+  effect: 'change',
+  lifecycle: 'none',
+  intent: false,
+  archivedAllowed: false,
+  ...rest,
+});
+const use = (action: string, lifecycle: LifecycleGroup, usage: KeyUsage | undefined, rest: Partial<OperationRow> = {}): OperationRow => ({
+  action,
+  effect: 'use',
+  lifecycle,
+  target: 'key',
+  ...(usage === undefined ? {} : { usage }),
+  intent: false,
+  archivedAllowed: false,
+  ...rest,
+});
+
+/** One row per operation. Policy actions, metrics labels, audit names, docs and tests derive from it. */
+export const OPERATIONS = {
+  'create-key': change('keys:create', { intent: true }),
+  'create-key-pair': change('keys:create', { intent: true }),
+  register: change('keys:import', { intent: true }),
+  'import-key': change('keys:import', { intent: true, target: 'wrappingKey', lifecycle: 'process' }),
+  'create-import-wrapping-key': change('keys:create-import-wrapping-key', { intent: true }),
+  'get-object': read('keys:read', { target: 'key', lifecycle: 'read' }),
+  locate: read('keys:list'),
+  'get-public-key': read('keys:read-public', { target: 'key', lifecycle: 'read' }),
+  'export-key': use('keys:export', 'export', undefined, {
+    intent: true,
+    alsoUses: [{ field: 'wrappingKey', action: 'keys:wrap', lifecycle: 'protect' }],
+  }),
+  'key-evidence': read('keys:read', { target: 'key', lifecycle: 'read' }),
+  'update-object': change('keys:update', { target: 'key', lifecycle: 'annotate' }),
+  activate: change('keys:activate', { target: 'key', lifecycle: 'activate' }),
+  rotate: change('keys:rotate', { target: 'key', lifecycle: 'rotate', intent: true }),
+  're-key': change('keys:rotate', { target: 'key', lifecycle: 'rotate', intent: true }),
+  revoke: change('keys:revoke', { target: 'key', lifecycle: 'revoke' }),
+  archive: change('keys:archive', { target: 'key', lifecycle: 'archive', archivedAllowed: true }),
+  recover: change('keys:archive', { target: 'key', lifecycle: 'archive', archivedAllowed: true }),
+  destroy: { ...change('keys:destroy', { target: 'key', lifecycle: 'destroy', intent: true, archivedAllowed: true }), effect: 'destroy' },
+  'cancel-destroy': change('keys:destroy', { target: 'key', lifecycle: 'cancel-destroy', archivedAllowed: true }),
+  encrypt: use('keys:encrypt', 'protect', 'encrypt', { consumes: 'plaintext' }),
+  decrypt: use('keys:decrypt', 'process', 'decrypt'),
+  sign: use('keys:sign', 'protect', 'sign', { intent: true, consumes: 'data' }),
+  verify: use('keys:verify', 'process', 'verify'),
+  mac: use('keys:mac', 'protect', 'mac', { consumes: 'data' }),
+  'mac-verify': use('keys:mac-verify', 'process', 'mac-verify'),
+  wrap: use('keys:wrap-target', 'export', undefined, { alsoUses: [{ field: 'wrappingKey', action: 'keys:wrap', lifecycle: 'protect' }] }),
+  unwrap: change('keys:unwrap', { target: 'unwrappingKey', lifecycle: 'process', usage: 'unwrap', intent: true }),
+  derive: change('keys:derive', { target: 'key', lifecycle: 'protect', usage: 'derive', intent: true }),
+  agree: change('keys:agree', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
+  encapsulate: change('keys:encapsulate', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
+  decapsulate: change('keys:decapsulate', { target: 'key', lifecycle: 'process', usage: 'agree', intent: true }),
+  'generate-data-key': use('keys:generate-data-key', 'protect', 'encrypt'),
+  're-encrypt': use('keys:re-encrypt', 'process', 'decrypt', {
+    target: 'from',
+    alsoUses: [{ field: 'to', action: 'keys:encrypt', lifecycle: 'protect' }],
+  }),
+  random: read('service:random'),
+  'seed-random': change('service:seed-random'),
+  digest: read('service:digest'),
+  'begin-operation': use('keys:multi-part', 'none', undefined),
+  'update-operation': read('service:multi-part'),
+  'finish-operation': read('service:multi-part'),
+  'cancel-operation': read('service:multi-part'),
+  'create-csr': use('keys:sign', 'protect', 'sign', { intent: true }),
+  'self-sign': use('keys:sign', 'protect', 'sign', { intent: true }),
+  whoami: read('service:whoami'),
+  'create-principal': change('principals:create'),
+  'get-principal': read('principals:read'),
+  'list-principals': read('principals:read'),
+  'update-principal': change('principals:update'),
+  'delete-principal': { ...change('principals:delete'), effect: 'destroy' },
+  'issue-token': change('tokens:issue'),
+  'list-tokens': read('tokens:read'),
+  'revoke-token': change('tokens:revoke'),
+  'list-policies': read('policies:read'),
+  'get-policy': read('policies:read'),
+  'put-policy': change('policies:write'),
+  'validate-policy': read('policies:read'),
+  'delete-policy': { ...change('policies:write'), effect: 'destroy' },
+  'rollback-policy': change('policies:write'),
+  'policy-history': read('policies:read'),
+  'test-policy': read('policies:test'),
+  'list-audit': read('audit:read'),
+  'verify-audit': read('audit:verify'),
+  'audit-health': read('audit:read'),
+  'export-audit': read('audit:export'),
+  'list-roots': read('roots:read'),
+  'get-root': read('roots:read'),
+  'rotate-seal': change('roots:rotate-seal', { intent: true }),
+  status: read('service:status'),
+  'create-backup': read('service:backup', { intent: true }),
+} as const satisfies Record<OperationName, OperationRow>;
+
+/** The same table with the wide row type, for code that iterates. */
+export const OPERATION_TABLE: Readonly<Record<OperationName, OperationRow>> = OPERATIONS;
+export const OPERATION_NAMES = Object.keys(OPERATIONS) as readonly OperationName[];
+export const ACTIONS: readonly string[] = [...new Set(Object.values(OPERATION_TABLE).map((r) => r.action))].sort();
