@@ -32,17 +32,25 @@ export interface StoredCertificateBinding {
  */
 export type Change =
   | { readonly kind: 'insert-object'; readonly object: ManagedObject; readonly versions: readonly ObjectVersion[] }
-  /** Replaces the row; names and links are synchronised from the object. Fault `already-exists` when a name is taken. */
-  | { readonly kind: 'update-object'; readonly object: ManagedObject; readonly expect: number }
+  /**
+   * Replaces the row; names and links are synchronised from the object. Fault `already-exists` when a name is taken.
+   * `uses` and `usageLimits` are counters of the store: the row keeps its own (a reader's copy may be old) unless
+   * `usage` is `set`, which writes both as given (rotation, a new limit).
+   */
+  | { readonly kind: 'update-object'; readonly object: ManagedObject; readonly expect: number; readonly usage?: 'set' }
   | { readonly kind: 'insert-version'; readonly version: ObjectVersion }
   | { readonly kind: 'update-version'; readonly version: ObjectVersion; readonly expect: number }
-  /** Atomically: remaining -= amount (fault `usage-limit-reached` below zero), uses += 1. Needs no revision. */
+  /**
+   * Atomically: remaining -= amount where `limited` (fault `usage-limit-reached` below zero), uses += `uses` (default 1; more when a
+   * node reserves a block of GCM invocations at once). Needs and bumps no revision.
+   */
   | {
       readonly kind: 'consume-usage';
       readonly tenant: string;
       readonly objectId: string;
       readonly amount: number;
       readonly limited: boolean;
+      readonly uses?: number;
     }
   | { readonly kind: 'insert-principal'; readonly principal: Principal }
   | { readonly kind: 'update-principal'; readonly principal: Principal; readonly expect: number }

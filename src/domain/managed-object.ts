@@ -45,7 +45,10 @@ export interface ObjectDates {
   readonly deactivation?: number;
   readonly compromiseOccurrence?: number;
   readonly compromise?: number;
-  /** When a scheduled destroy takes effect (pending window); cancellable until then. */
+  /**
+   * When a scheduled destroy takes effect (pending window); cancellable until then. On an object already destroyed it
+   * marks that its root has not confirmed yet that the material outside the database is gone; the scheduler clears it.
+   */
   readonly destroyDue?: number;
   readonly destroy?: number;
   readonly archive?: number;

@@ -501,7 +501,23 @@ export interface OperationRow {
   readonly archivedAllowed: boolean;
   /** Counts against usage limits, in objects or bytes of which request field. */
   readonly consumes?: string;
+  /**
+   * Stands for another operation, chosen by a request field (multi-part `kind`): that row's action, lifecycle and usage are
+   * required too, otherwise `keys:multi-part` would be a way around `keys:sign`.
+   */
+  readonly actsAs?: { readonly field: string; readonly rows: Readonly<Record<string, OperationName>> };
 }
+
+/** Multi-part kind → the single-part operation it is a long form of. */
+export const MULTI_PART_ROWS = {
+  encrypt: 'encrypt',
+  decrypt: 'decrypt',
+  sign: 'sign',
+  verify: 'verify',
+  mac: 'mac',
+  macVerify: 'mac-verify',
+  digest: 'digest',
+} as const satisfies Record<MultiPartKind, OperationName>;
 
 const read = (action: string, rest: Partial<OperationRow> = {}): OperationRow => ({
   action,
@@ -574,7 +590,7 @@ export const OPERATIONS = {
   random: read('service:random'),
   'seed-random': change('service:seed-random'),
   digest: read('service:digest'),
-  'begin-operation': use('keys:multi-part', 'none', undefined),
+  'begin-operation': use('keys:multi-part', 'none', undefined, { actsAs: { field: 'kind', rows: MULTI_PART_ROWS } }),
   'update-operation': read('service:multi-part'),
   'finish-operation': read('service:multi-part'),
   'cancel-operation': read('service:multi-part'),

@@ -52,7 +52,10 @@ export interface ObjectStore {
     filter: LocateFilter,
     page: { limit: number; cursor?: string; offset?: number; countTotal?: boolean },
   ): Promise<Page<ManagedObject> & { total?: number }>;
-  /** Objects whose date-driven work is due (activation, deactivation, destroyDue, rotation by age or use), oldest first, any tenant. */
+  /**
+   * Objects whose date-driven work is due (activation while pre-active, deactivation while active, destroyDue in ANY state
+   * — also destroyed, where it marks an unconfirmed root destroy — rotation by age or use while active), oldest first, any tenant.
+   */
   due(now: number, limit: number): Promise<readonly LoadedObject[]>;
   /** Versions still made under another root fingerprint or seal generation, for re-sealing; any tenant; keyset paged by (objectId, version). */
   versionsOfRoot(
