@@ -36,7 +36,10 @@ export interface AuditRecord {
   readonly chain?: ChainLink;
 }
 
-/** Hashes are SHA-256, lower-case hex: hash = SHA-256(previous ‖ RFC 8785 JSON of the record without `chain`). */
+/**
+ * Hashes are SHA-256, lower-case hex: hash = SHA-256(previous ‖ RFC 8785 JSON of the record without `chain`), where previous
+ * is its 64 hex characters; before the first record it is SHA-256("aegis-audit-chain:" ‖ node ‖ ":" ‖ boot).
+ */
 export interface ChainLink {
   readonly node: string;
   readonly boot: string;
@@ -80,6 +83,14 @@ export interface AuditVerification {
   /** First bad record, where invalid. */
   readonly firstBad?: { readonly node: string; readonly boot: string; readonly sequence: number; readonly reason: string };
   readonly problems: readonly string[];
+  /** What could not be checked and why (a filtered export, records after the last checkpoint, a key not pinned). */
+  readonly notes?: readonly string[];
+  /** Hash-only links of records left out (another tenant's, or not matching the filter). */
+  readonly omitted?: number;
+  /** Tree size that a signed checkpoint proves, where every leaf was present. */
+  readonly provenTreeSize?: number;
+  /** SHA-256 fingerprints of the checkpoint keys seen (SubjectPublicKeyInfo DER, lower-case hex). */
+  readonly keyFingerprints?: readonly string[];
 }
 
 export interface AuditHealth {

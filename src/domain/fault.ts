@@ -61,6 +61,8 @@ export interface Fault {
   readonly retryAfterMs?: number;
   /** Policy statement that decided, when disclosed. */
   readonly statement?: string;
+  /** The database's answer to the commit was lost: the call may have taken effect. Do not undo outside effects. */
+  readonly uncertain?: boolean;
 }
 
 /** How a fault travels inside: thrown, caught by the guard, projected by the plane. */

@@ -11,3 +11,4 @@ export * from './operations.js';
 export * from './policy.js';
 export * from './principal.js';
 export * from './result.js';
+export * from './scope.js';

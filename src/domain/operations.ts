@@ -443,7 +443,10 @@ export interface Operations {
   'verify-audit': { request: { readonly since?: number }; response: AuditVerification };
   'audit-health': { request: Record<never, never>; response: AuditHealth };
   /** Streamed by the plane; each chunk is a run of records with chain hashes, and checkpoints. */
-  'export-audit': { request: AuditFilter; response: { readonly chunks: AsyncIterable<Uint8Array> } };
+  'export-audit': {
+    request: AuditFilter & { readonly format?: 'jsonl' | 'csv' };
+    response: { readonly chunks: AsyncIterable<Uint8Array> };
+  };
   // Roots and service
   'list-roots': { request: Record<never, never>; response: { readonly roots: readonly RootView[] } };
   'get-root': { request: { readonly id: string }; response: RootView };

@@ -23,6 +23,8 @@ export interface ChainedRecord {
   readonly record: AuditRecord;
   readonly chain: ChainLink;
   readonly canonical: string;
+  /** Index of its leaf in the Merkle tree, from 0; only on records read back, once folded. */
+  readonly leaf?: number;
 }
 
 /** One call's share of a group: its changes, and its record — a function of whether the changes took. */
@@ -35,7 +37,8 @@ export interface JournalItem {
  * 1. each item's changes are applied in order, a failing item alone rolled back (savepoint or conditional statements);
  * 2. `chain(faults)` is called once with each item's fault (or undefined) and returns the records to insert, in chain order;
  * 3. records are inserted, the cluster epoch is bumped when any change took, the transaction commits with synchronous_commit=on.
- * Resolves with each item's fault; rejects (nothing committed, or unknown) when the database failed.
+ * Resolves with each item's fault; rejects (nothing committed, or unknown) when the database failed. The rejection, or one
+ * of its `cause`s, carries the SQLSTATE as `code` when the database answered: that tells "rolled back" from "unknown".
  */
 export interface JournalStore {
   commitGroup(
@@ -97,9 +100,12 @@ export interface AuditStore {
   stream(filter: AuditFilter & { tenant?: string }): AsyncIterable<ChainedRecord>;
   /** Last link of each chain of this node, to continue or to check. */
   heads(): Promise<readonly ChainLink[]>;
-  /** Committed records not yet in the Merkle tree, oldest first. */
+  /** Committed records not yet in the Merkle tree, oldest first; within one chain always in sequence order, without gaps. */
   unsequenced(limit: number): Promise<readonly { id: string; hash: string; node: string; boot: string; sequence: number }[]>;
-  /** Appends leaves to the tree and stores the tree state; under an advisory lock, one node at a time. False when another node holds it. */
+  /**
+   * Appends leaves to the tree and stores the tree state; under an advisory lock, one node at a time. False when another node
+   * holds it, or when the stored size is not `state.size - leaves.length` any more (another node has folded since).
+   */
   fold(
     leaves: readonly { id: string; hash: string; node: string; boot: string; sequence: number }[],
     state: { size: number; peaks: readonly string[] },
