@@ -92,6 +92,8 @@ const ROWS = [
   row('rsa-pkcs1-raw', { kind: 'signature', families: RSA, approval: 'approved', clause: 'RFC 8017 §8.2' }),
   ...signatures('rsa-pss', RSA, 'FIPS 186-5 §5.4'),
   ...signatures('ecdsa', EC, 'FIPS 186-5 §6'),
+  // A digest of any length from 1 to 64 bytes made by the caller, leftmost bits used (PKCS#11 CKM_ECDSA).
+  row('ecdsa-raw', { kind: 'signature', families: EC, approval: 'approved', clause: 'FIPS 186-5 §6.4.1 step 2' }),
   row('ed25519', { kind: 'signature', families: ['eddsa'], approval: 'approved', clause: 'FIPS 186-5 §7' }),
   row('ed448', { kind: 'signature', families: ['eddsa'], approval: 'approved', clause: 'FIPS 186-5 §7' }),
   row('ml-dsa', { kind: 'signature', families: ['ml-dsa'], approval: 'approved', clause: 'FIPS 204' }),

@@ -81,6 +81,22 @@ export const HASHES = [
 ] as const;
 export type HashName = (typeof HASHES)[number];
 
+/** Digest length of each hash, bytes. */
+export const HASH_BYTES: Readonly<Record<HashName, number>> = {
+  md5: 16,
+  sha1: 20,
+  sha224: 28,
+  sha256: 32,
+  sha384: 48,
+  sha512: 64,
+  'sha512-224': 28,
+  'sha512-256': 32,
+  'sha3-224': 28,
+  'sha3-256': 32,
+  'sha3-384': 48,
+  'sha3-512': 64,
+};
+
 const CIPHER_USAGES: readonly KeyUsage[] = ['encrypt', 'decrypt', 'wrap', 'unwrap', 'mac', 'mac-verify', 'derive'];
 const MAC_USAGES: readonly KeyUsage[] = ['mac', 'mac-verify', 'derive'];
 const RSA_USAGES: readonly KeyUsage[] = ['sign', 'verify', 'encrypt', 'decrypt', 'wrap', 'unwrap'];
