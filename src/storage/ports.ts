@@ -23,8 +23,6 @@ export interface ChainedRecord {
   readonly record: AuditRecord;
   readonly chain: ChainLink;
   readonly canonical: string;
-  /** Index of its leaf in the Merkle tree, from 0; only on records read back, once folded. */
-  readonly leaf?: number;
 }
 
 /** One call's share of a group: its changes, and its record — a function of whether the changes took. */
@@ -111,6 +109,8 @@ export interface AuditStore {
     state: { size: number; peaks: readonly string[] },
   ): Promise<boolean>;
   treeState(): Promise<{ size: number; peaks: readonly string[] }>;
+  /** Last folded link of every chain of every node that has one, the most recently started chain first: what a checkpoint names. */
+  foldedHeads(): Promise<readonly { node: string; boot: string; sequence: number; hash: string }[]>;
   leaves(from: number, limit: number): Promise<readonly string[]>;
   saveCheckpoint(checkpoint: AuditCheckpoint): Promise<void>;
   checkpoints(since?: number): Promise<readonly AuditCheckpoint[]>;
