@@ -20,6 +20,11 @@ export interface Caller {
   /** Tenant asked for where the credential allows several; the credential's own otherwise. */
   readonly tenant?: string;
   readonly signal?: AbortSignal;
+  /**
+   * Set by a plane that could not read the request (bad JSON, schema, size): the caller is still identified and the call
+   * recorded, and this is the answer. `request` may then be anything.
+   */
+  readonly malformed?: Fault;
 }
 
 /** The one function every plane calls. It never throws. */
@@ -35,6 +40,10 @@ export interface AuthorizedCall<O extends OperationName = OperationName> {
   readonly request: OperationRequest<O>;
   readonly principal: Principal;
   readonly authentication: Authentication;
+  /** The human an agent acts for. */
+  readonly parent?: Principal;
+  /** Remote address, or `local`. */
+  readonly source?: string;
   readonly tenant: string;
   readonly requestId: string;
   readonly plane: PlaneName;

@@ -34,10 +34,10 @@ export type Change =
   | { readonly kind: 'insert-object'; readonly object: ManagedObject; readonly versions: readonly ObjectVersion[] }
   /**
    * Replaces the row; names and links are synchronised from the object. Fault `already-exists` when a name is taken.
-   * `uses` and `usageLimits` are counters of the store: the row keeps its own (a reader's copy may be old) unless
-   * `usage` is `set`, which writes both as given (rotation, a new limit).
+   * `uses` and `usageLimits` are counters of the store: the row keeps its own (a reader's copy may be old), except that
+   * `usage: 'uses'` writes `uses` as given (rotation) and `usage: 'limits'` writes `usageLimits` as given (a new limit, or none).
    */
-  | { readonly kind: 'update-object'; readonly object: ManagedObject; readonly expect: number; readonly usage?: 'set' }
+  | { readonly kind: 'update-object'; readonly object: ManagedObject; readonly expect: number; readonly usage?: 'uses' | 'limits' }
   | { readonly kind: 'insert-version'; readonly version: ObjectVersion }
   | { readonly kind: 'update-version'; readonly version: ObjectVersion; readonly expect: number }
   /**
