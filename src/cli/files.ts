@@ -74,19 +74,29 @@ export async function promptSecret(terminal: Terminal, text: string): Promise<st
   stderr.write(text);
   stdin.setRawMode(true);
   stdin.resume();
-  let secret = '';
   try {
-    for await (const chunk of stdin) {
-      for (const character of String(chunk)) {
-        if (character === '\r' || character === '\n') return secret;
-        if (character === '\u0003') throw new CliError('interrupted', EXIT.failure);
-        secret = character === '\u007f' ? secret.slice(0, -1) : secret + character;
-      }
-    }
+    return await new Promise<string>((resolve, reject) => {
+      let secret = '';
+      const onData = (chunk: Buffer | string): void => {
+        for (const character of String(chunk)) {
+          if (character === '\r' || character === '\n' || character === '\u0004') {
+            stdin.off('data', onData);
+            resolve(secret);
+            return;
+          }
+          if (character === '\u0003') {
+            stdin.off('data', onData);
+            reject(new CliError('interrupted', EXIT.failure));
+            return;
+          }
+          secret = character === '\u007f' ? secret.slice(0, -1) : secret + character;
+        }
+      };
+      stdin.on('data', onData);
+    });
   } finally {
     stdin.setRawMode(false);
     stdin.pause();
     stderr.write('\n');
   }
-  return secret;
 }

@@ -1,0 +1,106 @@
+import { type KeySpec, KEY_SPEC_NAMES } from '@aegis/rot-spi/vocabulary';
+import { callApi } from '../client.js';
+import { CliError, type Command, EXIT, type Terminal } from '../command.js';
+import { segment } from '../api-command.js';
+import { promptSecret, readInput, writeOutput } from '../files.js';
+import { type KeyMaterial, MATERIAL_FORMATS, type MaterialFormat, parseMaterial, wrapForImport } from '../key-material.js';
+import { printJson, printRecord } from '../output.js';
+import { openSession, readSecretFile, type Session } from '../session.js';
+import { NEW_KEY_OPTIONS, newKeyBody } from './keys.js';
+
+const MAX_MATERIAL_BYTES = 256 * 1024;
+
+/** A raw symmetric key of an AES length is AES unless said otherwise. */
+const AES_BY_BYTES: Readonly<Record<number, KeySpec>> = { 16: 'aes-128', 24: 'aes-192', 32: 'aes-256' };
+
+function specFor(material: KeyMaterial, asked: string | undefined): string {
+  if (asked !== undefined && material.spec !== undefined && asked !== material.spec) throw new CliError(`the file holds a key of specification ${material.spec}, not ${asked}`, EXIT.usage);
+  const spec = asked ?? material.spec ?? AES_BY_BYTES[material.bytes.length];
+  if (spec === undefined) throw new CliError('the file does not say what kind of key it is', EXIT.usage, 'Add --spec, e.g. --spec hmac-sha256.');
+  return spec;
+}
+
+async function importWrapped(session: Session, material: KeyMaterial, spec: string, body: Record<string, unknown>): Promise<unknown> {
+  const root = body['root'];
+  const created = await callApi(session, 'POST', '/v1/import-wrapping-keys', { body: root === undefined ? {} : { root } });
+  const { id, publicKey } = created.body as { id: string; publicKey: string };
+  const wrapped = wrapForImport(publicKey, material.bytes);
+  const request = { ...body, type: material.type, spec, wrappingKey: id, wrapAlgorithm: 'rsa-aes-kwp', wrapped: wrapped.toString('base64'), format: material.format };
+  return (await callApi(session, 'POST', '/v1/keys/import', { body: request })).body;
+}
+
+const importKey: Command = {
+  path: ['key', 'import'],
+  summary: 'Import a key. It is wrapped here for the root of trust and never travels in clear.',
+  arguments: [
+    { name: 'NAME', summary: 'Alias of the new key.' },
+    { name: 'FILE', summary: 'PEM, DER, JWK, encrypted PKCS#8, PKCS#12 or raw bytes; `-` = standard input.' },
+  ],
+  options: [
+    { name: 'format', value: 'FORMAT', choices: MATERIAL_FORMATS, summary: 'Default auto.' },
+    { name: 'passphrase-file', value: 'FILE', summary: 'Passphrase of an encrypted file.' },
+    { name: 'ask-passphrase', summary: 'Ask for the passphrase on the terminal.' },
+    { name: 'spec', value: 'SPEC', choices: KEY_SPEC_NAMES, summary: 'Needed where the file does not say (HMAC keys, raw bytes).' },
+    ...NEW_KEY_OPTIONS,
+  ],
+  example: 'aegis key import payroll key.pem --passphrase-file pass.txt --activate',
+  run: async (invocation, terminal) => {
+    const { args, text, switches } = invocation;
+    const file = await readInput(args[1], terminal, MAX_MATERIAL_BYTES);
+    const passphrase = text['passphrase-file'] !== undefined ? readSecretFile(text['passphrase-file']) : switches.has('ask-passphrase') ? await promptSecret(terminal, 'Passphrase: ') : undefined;
+    const material = parseMaterial(file, (text['format'] ?? 'auto') as MaterialFormat, passphrase);
+    try {
+      const spec = specFor(material, text['spec']);
+      const session = openSession(invocation, terminal);
+      const body = newKeyBody(invocation, args[0]);
+      const answer =
+        material.type === 'public-key'
+          ? (await callApi(session, 'POST', '/v1/objects/register', { body: { ...body, type: 'public-key', spec, format: 'spki', material: material.bytes.toString('base64') } })).body
+          : await importWrapped(session, material, spec, body);
+      show(answer, switches.has('json'), terminal);
+    } finally {
+      material.bytes.fill(0);
+      file.fill(0);
+    }
+    return EXIT.ok;
+  },
+};
+
+function show(answer: unknown, json: boolean, terminal: Terminal): void {
+  if (json) printJson(terminal, answer);
+  else {
+    const { id, name, spec, state, root } = answer as Record<string, unknown>;
+    printRecord(terminal, { id, name, spec, state, root });
+  }
+}
+
+const exportKey: Command = {
+  path: ['key', 'export'],
+  summary: 'Export an exportable key, in clear to a file of yours or wrapped under another key.',
+  arguments: [{ name: 'KEY', summary: 'Id or alias of the key.' }],
+  options: [
+    { name: 'out', value: 'FILE', required: true, summary: 'File to write (0600).' },
+    { name: 'version', value: 'N', summary: 'Key version. Default: the current one.' },
+    { name: 'wrapping-key', value: 'KEY', summary: 'Wrap it under this key.' },
+    { name: 'wrap-algorithm', value: 'ALGORITHM', summary: 'Default aes-kwp, or rsa-aes-kwp under RSA.' },
+  ],
+  details: 'Secret keys are written as raw bytes, private keys as PKCS#8 DER. Every export is audited.',
+  run: async (invocation, terminal) => {
+    const { args, text, switches } = invocation;
+    const body = {
+      ...(text['version'] === undefined ? {} : { version: Number(text['version']) }),
+      ...(text['wrapping-key'] === undefined ? {} : { wrappingKey: text['wrapping-key'] }),
+      ...(text['wrap-algorithm'] === undefined ? {} : { wrapAlgorithm: text['wrap-algorithm'] }),
+    };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(args[0])}/export`, { body })).body as { material: string; format: string; keyVersion?: number };
+    const bytes = Buffer.from(answer.material, 'base64');
+    await writeOutput(text['out'], terminal, [bytes], 0o600);
+    bytes.fill(0);
+    const { material: _, ...rest } = answer;
+    if (switches.has('json')) printJson(terminal, rest);
+    else terminal.stderr.write(`${answer.format} key written to ${text['out']}\n`);
+    return EXIT.ok;
+  },
+};
+
+export const MATERIAL_COMMANDS: readonly Command[] = [importKey, exportKey];
