@@ -56,6 +56,8 @@ export interface HostOptions {
   readonly maxInFlight?: number;
   /** Largest frame either way, bytes. Default 64 MiB. */
   readonly maxFrame?: number;
+  /** Resolve even if the root can't be opened now (HSM down, wrong PIN): `unavailable` until it can. Default false. */
+  readonly lazy?: boolean;
   /** For operators' logs: starts, deaths, restarts, back-off. Never secrets. */
   readonly onEvent?: (event: {
     readonly root: string;

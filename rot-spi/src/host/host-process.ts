@@ -1,0 +1,310 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
+import type { HostOptions, RootConfig } from '../config.js';
+import type { RootCallName, RootDescription, RootHealth } from '../contract.js';
+import { RootFault } from '../fault.js';
+import { type ByteReader, WireError } from './bytes.js';
+import { CALL_CODECS, type CallCodec, DESCRIPTION, FAULT, HEALTH, type Shape, TABLE_DIGEST } from './call-codec.js';
+import { CALLS } from './call-tables.js';
+import { hostCommand } from './environment.js';
+import { FRAME, FrameSink, FrameSplitter } from './frames.js';
+import { NO_KEYS, SentKeys } from './key-slots.js';
+import { type WireValue, writeValue } from './values.js';
+
+/** The server's side of one host: a child process, its connection and the calls in flight on it. */
+
+export type HostLimits = Required<Pick<HostOptions, 'callTimeoutMs' | 'startTimeoutMs' | 'maxInFlight' | 'maxFrame'>>;
+
+/** A call on its way. It may move to another host once if the first dies. */
+export interface Job {
+  /** Number on the wire; -1 for description and health. */
+  readonly number: number;
+  readonly request: unknown;
+  readonly resolve: (response: never) => void;
+  readonly reject: (error: unknown) => void;
+  moved: boolean;
+  /** Tag of the host it was last sent to. */
+  sentTo?: string;
+}
+
+interface InFlight {
+  readonly job: Job;
+  readonly answer: number;
+  readonly shape: Shape;
+  readonly deadline: number;
+}
+
+export interface HostEvents {
+  /** Once. The jobs that were in flight are the receiver's to settle. `hung`: it was killed for not answering. */
+  readonly died: (fault: RootFault, jobs: readonly Job[], hung: boolean) => void;
+}
+
+const REQUEST_BATCH = { frames: 16, bytes: 32_768 };
+/** A time limit is counted in ticks of the server's own event loop, so that a stall of the server blames no host. */
+const TICKS_PER_LIMIT = 20;
+const LEAST_TICK_MS = 5;
+/** After SIGKILL the kernel reaps within this, or the module sits in an uninterruptible system call. */
+const REAP_MS = 2000;
+const LAST_CALL_ID = 0xffffffff;
+
+export const CALL_NUMBERS: ReadonlyMap<RootCallName, number> = new Map(CALL_CODECS.map(({ name }, number) => [name, number]));
+export const DESCRIBE_JOB = -1;
+export const HEALTH_JOB = -2;
+
+const unavailable = (message: string): RootFault => new RootFault('unavailable', message, 'try again shortly; the host is being replaced');
+
+export class HostProcess {
+  readonly tag: string;
+  readonly pid: number | undefined;
+  description: RootDescription | undefined;
+  /** Settles when the process has been reaped, with how it ended. */
+  readonly exited: Promise<string>;
+  private readonly limits: HostLimits;
+  private readonly events: HostEvents;
+  private readonly child: ChildProcess;
+  private readonly socket: Socket;
+  private readonly sink: FrameSink;
+  private readonly keys = new SentKeys();
+  private readonly calls = new Map<number, InFlight>();
+  private readonly clock: NodeJS.Timeout;
+  private readonly tickMs: number;
+  private tick = 0;
+  private lastCall = 0;
+  private dead = false;
+  private overdue = false;
+  private opening: { readonly resolve: (description: RootDescription) => void; readonly reject: (fault: RootFault) => void } | undefined;
+
+  /** Starts the process. Throws if that can't even be tried. `tag` names this process among all this server ever starts. */
+  constructor(tag: string, entry: URL, config: RootConfig, limits: HostLimits, events: HostEvents) {
+    this.tag = tag;
+    this.limits = limits;
+    this.events = events;
+    const { file, args, env } = hostCommand(entry, config);
+    this.child = spawn(file, args, { env, stdio: ['ignore', 'ignore', 'inherit', 'pipe'], windowsHide: true });
+    this.pid = this.child.pid;
+    this.exited = this.watchProcess();
+    const socket = (this.child.stdio as readonly unknown[] | undefined)?.[3] as Socket | null | undefined;
+    // Out of file descriptors: Node gives the child no streams at all.
+    if (!socket) throw unavailable('the host could not be started: no connection to it could be made');
+    this.socket = socket;
+    this.sink = new FrameSink(this.socket, limits.maxFrame, REQUEST_BATCH);
+    this.watchSocket();
+    this.tickMs = Math.max(LEAST_TICK_MS, Math.ceil(limits.callTimeoutMs / TICKS_PER_LIMIT));
+    this.clock = setInterval(() => this.look(), this.tickMs);
+    this.clock.unref();
+    this.greet(config);
+  }
+
+  private watchProcess(): Promise<string> {
+    return new Promise((resolve) => {
+      this.child.once('error', (error) => {
+        this.die(unavailable(`the host could not be started: ${(error as NodeJS.ErrnoException).code ?? error.name}`), false);
+        if (this.pid === undefined) resolve('never started');
+      });
+      this.child.once('exit', (code, signal) => {
+        // Answers sent just before the end may still be on their way; the connection's end says when they are all here.
+        setTimeout(() => this.die(unavailable('the root-of-trust host died'), false), LEAST_TICK_MS * 4).unref();
+        resolve(signal === null ? `exit code ${code}` : `signal ${signal}`);
+      });
+    });
+  }
+
+  private watchSocket(): void {
+    const splitter = new FrameSplitter(this.limits.maxFrame, (call, kind, reader) => this.receive(call, kind, reader));
+    this.socket.on('data', (chunk: Buffer) => {
+      if (this.dead) return;
+      try {
+        splitter.push(chunk);
+      } catch (error) {
+        const detail = error instanceof WireError ? error.message : 'it could not be read';
+        this.die(unavailable(`the root-of-trust host sent a malformed answer: ${detail}`), false);
+      }
+    });
+    const gone = (): void => this.die(unavailable('the root-of-trust host died'), false);
+    this.socket.on('end', gone);
+    this.socket.on('close', gone);
+    this.socket.on('error', gone);
+  }
+
+  private greet(config: RootConfig): void {
+    const { maxFrame, maxInFlight } = this.limits;
+    const hello = { digest: TABLE_DIGEST, config: config as unknown as WireValue, maxFrame, maxInFlight, serverPid: process.pid };
+    try {
+      writeValue(this.sink.begin(0, FRAME.hello), hello);
+    } catch (error) {
+      this.sink.abort();
+      this.kill();
+      throw error instanceof RootFault ? error : new RootFault('invalid-argument', "the root's configuration can't be sent to its host");
+    }
+    this.sink.end();
+    this.sink.flush();
+  }
+
+  /** Resolves once the root is open; rejects with the root's own fault, or `unavailable`. */
+  opened(timeoutMs: number): Promise<RootDescription> {
+    return new Promise((resolve, reject) => {
+      if (this.dead) return reject(unavailable('the root-of-trust host died'));
+      const timer = setTimeout(() => {
+        this.die(unavailable(`the root-of-trust host was not ready within ${timeoutMs} ms`), true);
+      }, timeoutMs);
+      this.opening = {
+        resolve: (description) => {
+          clearTimeout(timer);
+          resolve(description);
+        },
+        reject: (fault) => {
+          clearTimeout(timer);
+          reject(fault);
+        },
+      };
+    });
+  }
+
+  get ready(): boolean {
+    return this.description !== undefined && !this.dead;
+  }
+
+  get inFlight(): number {
+    return this.calls.size;
+  }
+
+  /** Sends the job; its promise is settled from here on, by an answer or through `died`. */
+  send(job: Job): void {
+    if (this.dead) return job.reject(unavailable('the root-of-trust host died'));
+    const { maxInFlight, maxFrame } = this.limits;
+    if (this.calls.size >= maxInFlight || this.sink.queuedBytes > 2 * maxFrame) {
+      return job.reject(new RootFault('limit-exceeded', 'too many calls in flight', 'slow down, or configure more hosts for this root'));
+    }
+    job.sentTo = this.tag;
+    if (job.number < 0) return this.ask(job);
+    const codec = CALL_CODECS[job.number] as CallCodec;
+    const id = this.nextCall();
+    try {
+      const writer = this.sink.begin(id, FRAME.call);
+      writer.u8(job.number);
+      codec.request.write(writer, job.request, this.keys);
+    } catch (error) {
+      this.sink.abort();
+      this.keys.rollback();
+      return job.reject(error instanceof RootFault ? error : new RootFault('invalid-argument', `the ${codec.name} request can't be sent`));
+    }
+    this.keys.commit();
+    this.register(id, job, FRAME.result, codec.response, CALLS[codec.name].patience ?? 1);
+    this.sink.end();
+  }
+
+  private ask(job: Job): void {
+    const describing = job.number === DESCRIBE_JOB;
+    const id = this.nextCall();
+    this.sink.begin(id, describing ? FRAME.describe : FRAME.health);
+    this.register(id, job, describing ? FRAME.description : FRAME.healthReport, (describing ? DESCRIPTION : HEALTH) as Shape, 1);
+    this.sink.end();
+  }
+
+  private register(id: number, job: Job, answer: number, shape: Shape, patience: number): void {
+    const ticks = Math.ceil((this.limits.callTimeoutMs * patience) / this.tickMs) + 1;
+    this.calls.set(id, { job, answer, shape, deadline: this.tick + ticks });
+  }
+
+  private nextCall(): number {
+    do {
+      this.lastCall = this.lastCall === LAST_CALL_ID ? 1 : this.lastCall + 1;
+    } while (this.calls.has(this.lastCall));
+    return this.lastCall;
+  }
+
+  private receive(id: number, kind: number, reader: ByteReader): void {
+    if (id === 0) return this.receiveOpening(kind, reader);
+    const call = this.calls.get(id);
+    if (call === undefined) throw new WireError('an answer to no call');
+    const { job, answer, shape } = call;
+    if (kind === FRAME.fault) {
+      const fault = FAULT.read(reader, NO_KEYS);
+      reader.finish();
+      this.calls.delete(id);
+      return job.reject(fault);
+    }
+    if (kind !== answer || (kind === FRAME.result && reader.u8() !== job.number)) throw new WireError('an answer to another call');
+    const response = shape.read(reader, NO_KEYS) as RootDescription | RootHealth;
+    reader.finish();
+    this.calls.delete(id);
+    job.resolve(response as never);
+  }
+
+  private receiveOpening(kind: number, reader: ByteReader): void {
+    if (this.opening === undefined) throw new WireError('an answer to no call');
+    if (kind === FRAME.refused) {
+      const fault = FAULT.read(reader, NO_KEYS);
+      reader.finish();
+      return this.die(fault, false);
+    }
+    if (kind !== FRAME.ready) throw new WireError('an answer to another call');
+    this.description = DESCRIPTION.read(reader, NO_KEYS);
+    reader.finish();
+    this.opening.resolve(this.description);
+    this.opening = undefined;
+  }
+
+  private look(): void {
+    this.tick++;
+    if (this.overdue || !this.anyOverdue()) return;
+    this.overdue = true;
+    // The answer may be in the socket while this process was busy: let the event loop read before the host is blamed.
+    setImmediate(() =>
+      setImmediate(() => {
+        this.overdue = false;
+        if (this.anyOverdue()) this.die(unavailable(`the root-of-trust host did not answer within the time limit`), true);
+      }),
+    );
+  }
+
+  private anyOverdue(): boolean {
+    for (const { deadline } of this.calls.values()) if (deadline <= this.tick) return true;
+    return false;
+  }
+
+  /** The end of this host: whatever state it is in, it answers nothing more and its process is killed. */
+  private die(fault: RootFault, hung: boolean): void {
+    if (this.dead) return;
+    this.dead = true;
+    clearInterval(this.clock);
+    this.kill();
+    const calls = [...this.calls.values()];
+    this.calls.clear();
+    const movable: Job[] = [];
+    for (const { job, deadline } of calls) {
+      if (hung && deadline <= this.tick) job.reject(fault);
+      else movable.push(job);
+    }
+    this.opening?.reject(fault);
+    this.opening = undefined;
+    this.events.died(fault, movable, hung);
+  }
+
+  private kill(): void {
+    this.socket.destroy();
+    this.child.kill('SIGKILL');
+  }
+
+  /** Asks the host to leave, waits up to `graceMs`, then kills it. Calls still in flight fail. */
+  async stop(graceMs: number, reason: string): Promise<void> {
+    if (!this.dead && this.description !== undefined) {
+      this.sink.begin(0, FRAME.stop);
+      this.sink.end();
+      this.sink.flush();
+      await within(this.exited, graceMs);
+    }
+    this.die(unavailable(reason), false);
+    await within(this.exited, REAP_MS);
+  }
+}
+
+export const within = async (promise: Promise<unknown>, limitMs: number): Promise<boolean> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
+  });
+  const done = await Promise.race([promise.then(() => true), late]);
+  clearTimeout(timer);
+  return done;
+};
