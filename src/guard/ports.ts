@@ -62,7 +62,8 @@ export interface ObjectLoader {
 
 /**
  * Audit and state in one. `intent` resolves when durable. `commit` makes changes and record durable together, in one
- * transaction; a fault (conflict, name taken …) is recorded in the record instead of success and returned.
+ * transaction; a fault (conflict, name taken …) is recorded in the record instead of success and returned. A rejection
+ * means nothing was committed, unless it is a FaultError whose fault is `uncertain`.
  */
 export interface Journal {
   intent(record: AuditDraft): Promise<void>;
@@ -93,9 +94,33 @@ export interface GuardParts {
   readonly journal: Journal;
   readonly detectors: readonly Detector[];
   readonly responders: readonly Responder[];
+  /** Object a request names without its target field: an envelope ciphertext's header (decrypt, re-encrypt). Throws a FaultError when malformed. */
+  readonly targetOf?: (operation: OperationName, request: unknown) => string | undefined;
+  /**
+   * Facts about what the request names that conditions may read beside the request's own fields, e.g. `owner` of the token
+   * to revoke. Facts overwrite request fields of the same name.
+   */
+  readonly facts?: (
+    operation: OperationName,
+    request: unknown,
+    tenant: string,
+  ) => Promise<Readonly<Record<string, unknown>> | undefined> | undefined;
+  /** Root that creations without `root` go to, so that `root:` statements see it. */
+  readonly defaultRoot?: () => string | undefined;
+  /** Risk scores from which the decision asks for step-up or refuses; absent = the score is only recorded. */
+  readonly riskLimits?: { readonly stepUpAt?: number; readonly refuseAt?: number };
+  /** Longest wait for the journal, ms (default 30 000); then the answer is `audit-unavailable`. */
+  readonly auditTimeoutMs?: number;
   readonly clock: () => number;
   /** False while the node may not serve (lost lease, shutting down). */
   readonly serving: () => Fault | undefined;
+  /** Errors nobody else sees: throws in a stage, failed afterCommit or compensate, detectors. Never holds secrets; for the log. */
+  readonly onProblem?: (problem: {
+    readonly stage: string;
+    readonly requestId: string;
+    readonly operation: string;
+    readonly error: unknown;
+  }) => void;
   /** Every finished call, for metrics. */
   readonly onOutcome?: (
     operation: OperationName,

@@ -1,0 +1,149 @@
+import { type Fault, type LoadedObject, OPERATION_TABLE, type OperationName, scopeAllows } from '../domain/index.js';
+import type { GuardParts, PolicyQuestion } from './ports.js';
+import { readFields } from './request-fields.js';
+import type { CallState, Stage } from './stage.js';
+import { isOptionalOther, loadObject, notFound, readRef, refOfCiphertext } from './targets.js';
+
+const SCOPE_STATEMENT = 'token/scope';
+
+const denied = (statement: string, next: string): Fault => ({
+  code: 'permission-denied',
+  message: 'Policy does not allow this.',
+  next,
+  statement,
+});
+
+/** Builds one question. Everything in it comes from identity, the table and the allow-listed request fields. */
+const toQuestion = (state: CallState, action: string, loaded: LoadedObject | undefined): PolicyQuestion | undefined => {
+  const { principal, authentication, tenant, parent, fields, caller } = state;
+  if (principal === undefined || authentication === undefined || tenant === undefined || fields === undefined) return undefined;
+  return {
+    principal,
+    authentication,
+    operation: state.operation,
+    action,
+    tenant,
+    plane: caller.plane,
+    source: caller.source,
+    now: state.now,
+    request: fields,
+    ...(parent === undefined ? {} : { parent }),
+    ...(loaded === undefined ? {} : { object: loaded.object }),
+  };
+};
+
+/** Asks one question. Only `allow` and `step-up` pass on (the decision stage settles step-up); every other answer is a refusal. */
+const ask = (state: CallState, parts: GuardParts, action: string, loaded: LoadedObject | undefined): Fault | undefined => {
+  const question = toQuestion(state, action, loaded);
+  if (question === undefined) return denied('default', 'Authenticate first.');
+  const scope = question.authentication.scope;
+  if (scope !== undefined) {
+    const named = loaded === undefined ? [] : [loaded.object.id, ...loaded.object.names];
+    if (!scopeAllows(scope, action, named)) {
+      state.asked.push({ question, decision: { effect: 'deny', statement: SCOPE_STATEMENT, reason: 'outside the token’s scope' } });
+      return denied(SCOPE_STATEMENT, 'Use a token whose scope covers this action and object.');
+    }
+  }
+  const decision = parts.policy.decide(question);
+  state.asked.push({ question, decision });
+  if (decision.effect === 'allow' || decision.effect === 'step-up') return undefined;
+  return denied(decision.statement, 'Ask an administrator, or see why with `aegis policy test`.');
+};
+
+/** Loads the row's target, if the request names one. Sets `missing` for what policy may still hide behind a refusal. */
+const loadTarget = async (state: CallState, parts: GuardParts, tenant: string, field: string): Promise<Fault | undefined> => {
+  const named = readRef(field, state.request[field]);
+  if (named.kind === 'refused') return named.fault;
+  const ref = named.kind === 'ref' ? named.ref : refOfCiphertext(state.operation, state.request, parts);
+  if (ref === undefined) {
+    if (!mayLackTarget(state.operation, state.request)) {
+      const message = `\`${field}\` is missing: nothing in the request names the object.`;
+      state.missing = { code: 'invalid-field', message, field, next: `Give \`${field}\`.` };
+    }
+    return undefined;
+  }
+  state.targetRef = ref;
+  state.target = await loadObject(parts, tenant, ref);
+  if (state.target === undefined) state.missing = notFound(field);
+  return undefined;
+};
+
+/** A digest is the one multi-part operation without a key. */
+const mayLackTarget = (operation: OperationName, request: Readonly<Record<string, unknown>>): boolean =>
+  operation === 'begin-operation' && request['kind'] === 'digest';
+
+const loadOthers = async (state: CallState, parts: GuardParts, tenant: string): Promise<Fault | undefined> => {
+  for (const { field } of state.row?.alsoUses ?? []) {
+    const named = readRef(field, state.request[field]);
+    if (named.kind === 'refused') return named.fault;
+    if (named.kind === 'absent') {
+      if (!isOptionalOther(state.operation, field))
+        state.missing ??= { code: 'invalid-field', message: `\`${field}\` is missing.`, field, next: `Give \`${field}\`.` };
+      continue;
+    }
+    const loaded = await loadObject(parts, tenant, named.ref);
+    if (loaded === undefined) state.missing ??= notFound(field);
+    else state.others[field] = loaded;
+  }
+  return undefined;
+};
+
+/** The operation that a multi-part `kind` stands for: its action is required as well. */
+export const standsFor = (state: CallState): OperationName | undefined => {
+  const actsAs = state.row?.actsAs;
+  if (actsAs === undefined) return undefined;
+  const value = state.request[actsAs.field];
+  return typeof value === 'string' && Object.hasOwn(actsAs.rows, value) ? actsAs.rows[value] : undefined;
+};
+
+const askAll = (state: CallState, parts: GuardParts): Fault | undefined => {
+  const { row } = state;
+  if (row === undefined) return undefined;
+  const own = ask(state, parts, row.action, state.target);
+  if (own !== undefined) return own;
+  if (row.actsAs !== undefined) {
+    const stand = standsFor(state);
+    if (stand === undefined)
+      return {
+        code: 'invalid-field',
+        message: `\`${row.actsAs.field}\` must be one of: ${Object.keys(row.actsAs.rows).join(', ')}.`,
+        field: row.actsAs.field,
+      };
+    const refusal = ask(state, parts, OPERATION_TABLE[stand].action, state.target);
+    if (refusal !== undefined) return refusal;
+  }
+  for (const { field, action } of row.alsoUses ?? []) {
+    if (state.request[field] === undefined || state.request[field] === null) continue;
+    const refusal = ask(state, parts, action, state.others[field]);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+};
+
+/**
+ * Loads what the request names, within the caller's tenant, and asks policy about each action on each object. An object that
+ * isn't there is asked about too, without attributes: who may not do this at all learns nothing about what exists.
+ */
+export const policy: Stage<'policy'> = {
+  name: 'policy',
+  runs: 'while-allowed',
+  run: async (state, parts) => {
+    const { caller, row, operation, tenant } = state;
+    if (caller.malformed !== undefined) return caller.malformed;
+    if (row === undefined || tenant === undefined)
+      return { code: 'unsupported-operation', message: 'No such operation.', next: 'See the list of operations in the reference.' };
+    const read = readFields(operation, state.request, parts.defaultRoot);
+    if (read.fault !== undefined) return read.fault;
+    const facts = await parts.facts?.(operation, state.request, tenant);
+    state.fields = facts === undefined ? read.fields : { ...read.fields, ...facts };
+    if (row.target !== undefined) {
+      const refusal = await loadTarget(state, parts, tenant, row.target);
+      if (refusal !== undefined) return refusal;
+    }
+    if (row.alsoUses !== undefined) {
+      const refusal = await loadOthers(state, parts, tenant);
+      if (refusal !== undefined) return refusal;
+    }
+    return askAll(state, parts);
+  },
+};
