@@ -10,5 +10,6 @@ export * from './object-ref.js';
 export * from './operations.js';
 export * from './policy.js';
 export * from './principal.js';
+export * from './request-fields.js';
 export * from './result.js';
 export * from './scope.js';
