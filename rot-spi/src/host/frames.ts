@@ -50,9 +50,15 @@ export class FrameSplitter {
       let at = this.partial === undefined ? 0 : this.fill(chunk, 0);
       while (at < chunk.length) {
         const left = chunk.length - at;
-        if (left < LENGTH_BYTES) return this.begin(LENGTH_BYTES, chunk, at);
+        if (left < LENGTH_BYTES) {
+          this.begin(LENGTH_BYTES, chunk, at);
+          return;
+        }
         const total = LENGTH_BYTES + this.checked(readU32(chunk, at));
-        if (left < total) return this.begin(total, chunk, at);
+        if (left < total) {
+          this.begin(total, chunk, at);
+          return;
+        }
         this.deliver(chunk, at, at + total, false);
         at += total;
       }
@@ -173,7 +179,10 @@ export class FrameSink {
     const written = this.writer.take(this.spares.pop(), FIRST_BUFFER_BYTES);
     this.frames = 0;
     this.inSocket += written.length;
-    if (!this.socket.writable) return this.sent(written);
+    if (!this.socket.writable) {
+      this.sent(written);
+      return;
+    }
     this.socket.write(written, () => this.sent(written));
   }
 

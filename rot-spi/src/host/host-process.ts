@@ -170,13 +170,20 @@ export class HostProcess {
 
   /** Sends the job; its promise is settled from here on, by an answer or through `died`. */
   send(job: Job): void {
-    if (this.dead) return job.reject(unavailable('the root-of-trust host died'));
+    if (this.dead) {
+      job.reject(unavailable('the root-of-trust host died'));
+      return;
+    }
     const { maxInFlight, maxFrame } = this.limits;
     if (this.calls.size >= maxInFlight || this.sink.queuedBytes > 2 * maxFrame) {
-      return job.reject(new RootFault('limit-exceeded', 'too many calls in flight', 'slow down, or configure more hosts for this root'));
+      job.reject(new RootFault('limit-exceeded', 'too many calls in flight', 'slow down, or configure more hosts for this root'));
+      return;
     }
     job.sentTo = this.tag;
-    if (job.number < 0) return this.ask(job);
+    if (job.number < 0) {
+      this.ask(job);
+      return;
+    }
     const codec = CALL_CODECS[job.number] as CallCodec;
     const id = this.nextCall();
     try {
@@ -186,7 +193,8 @@ export class HostProcess {
     } catch (error) {
       this.sink.abort();
       this.keys.rollback();
-      return job.reject(error instanceof RootFault ? error : new RootFault('invalid-argument', `the ${codec.name} request can't be sent`));
+      job.reject(error instanceof RootFault ? error : new RootFault('invalid-argument', `the ${codec.name} request can't be sent`));
+      return;
     }
     this.keys.commit();
     this.register(id, job, FRAME.result, codec.response, CALLS[codec.name].patience ?? 1);
@@ -214,7 +222,10 @@ export class HostProcess {
   }
 
   private receive(id: number, kind: number, reader: ByteReader): void {
-    if (id === 0) return this.receiveOpening(kind, reader);
+    if (id === 0) {
+      this.receiveOpening(kind, reader);
+      return;
+    }
     const call = this.calls.get(id);
     if (call === undefined) throw new WireError('an answer to no call');
     const { job, answer, shape } = call;
@@ -222,7 +233,8 @@ export class HostProcess {
       const fault = FAULT.read(reader, NO_KEYS);
       reader.finish();
       this.calls.delete(id);
-      return job.reject(fault);
+      job.reject(fault);
+      return;
     }
     if (kind !== answer || (kind === FRAME.result && reader.u8() !== job.number)) throw new WireError('an answer to another call');
     const response = shape.read(reader, NO_KEYS) as RootDescription | RootHealth;
@@ -236,7 +248,8 @@ export class HostProcess {
     if (kind === FRAME.refused) {
       const fault = FAULT.read(reader, NO_KEYS);
       reader.finish();
-      return this.die(fault, false);
+      this.die(fault, false);
+      return;
     }
     if (kind !== FRAME.ready) throw new WireError('an answer to another call');
     this.description = DESCRIPTION.read(reader, NO_KEYS);

@@ -141,7 +141,10 @@ class Hosts implements HostedRoot {
   private moveOrFail(job: Job, fault: RootFault): void {
     const name = CALL_NAMES[job.number];
     const host = this.pick();
-    if (name === undefined || job.moved || host === undefined || !this.mayMove(name)) return job.reject(fault);
+    if (name === undefined || job.moved || host === undefined || !this.mayMove(name)) {
+      job.reject(fault);
+      return;
+    }
     job.moved = true;
     host.send(job);
   }

@@ -95,20 +95,25 @@ class HostServer {
   private receive(call: number, kind: number, reader: ByteReader): void {
     if (this.hello === undefined) {
       if (kind !== FRAME.hello) throw new WireError('no greeting');
-      return this.greet(readHello(reader));
+      this.greet(readHello(reader));
+      return;
     }
     switch (kind) {
       case FRAME.call:
-        return this.enqueue(call, reader);
+        this.enqueue(call, reader);
+        return;
       case FRAME.describe:
         reader.finish();
-        return this.report(call, FRAME.description, DESCRIPTION, (root) => root.describe());
+        this.report(call, FRAME.description, DESCRIPTION, (root) => root.describe());
+        return;
       case FRAME.health:
         reader.finish();
-        return this.report(call, FRAME.healthReport, HEALTH, (root) => root.health());
+        this.report(call, FRAME.healthReport, HEALTH, (root) => root.health());
+        return;
       case FRAME.stop:
         reader.finish();
-        return this.leave(0, 'asked to stop');
+        this.leave(0, 'asked to stop');
+        return;
       default:
         throw new WireError(`unknown kind of frame ${kind}`);
     }
@@ -121,7 +126,8 @@ class HostServer {
     this.sink = new FrameSink(this.socket, hello.maxFrame, ANSWER_BATCH);
     if (hello.digest !== TABLE_DIGEST) {
       const fault = new RootFault('unavailable', 'the host on disk is of another version than the server', 'restart the service');
-      return this.refuseToServe(fault);
+      this.refuseToServe(fault);
+      return;
     }
     this.serving.greeted?.(hello);
     this.open(hello).catch((error: unknown) => this.refuseToServe(toFault(error)));

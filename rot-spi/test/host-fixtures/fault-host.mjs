@@ -102,7 +102,7 @@ const open = async (config) => {
     digest: async ({ data }) => ({ digest: new Uint8Array(createHash('sha256').update(data).digest()) }),
     random: async ({ length }) => ({ bytes: new Uint8Array(length).fill(7) }),
     seedRandom: async ({ seed }) => {
-      if (text(seed) === 'exit') process.exit(3);
+      if (text(seed) === 'slow') await sleep(400);
       return { accepted: seed.length };
     },
     exportKey: async ({ key }) => ({ format: 'raw', material: key.reference }),
@@ -110,6 +110,7 @@ const open = async (config) => {
     generateKey: async ({ binding }) => {
       if (fake.log) appendFileSync(fake.log, `generate ${binding.objectId}\n`);
       if (binding.objectId === 'exit') process.exit(3);
+      if (binding.objectId === 'slow') await sleep(400);
       return {
         reference: new Uint8Array([generation, ...Buffer.from(binding.objectId)]),
         bits: 256,
@@ -132,7 +133,7 @@ const open = async (config) => {
         pid: String(process.pid),
         same: String(seen.has(key)),
         binding: JSON.stringify(key.binding),
-        known: (seen.add(key), String(seen.size)),
+        known: String(seen.add(key).size),
       },
     }),
     beginOperation: async () => {
