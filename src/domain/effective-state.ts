@@ -8,9 +8,10 @@ import type { LifecycleState, ManagedObject } from './managed-object.js';
  * alone. The scheduler only materialises in the row what is already true here (KMIP 1.4 §3.22, transitions 4 and 6).
  */
 export const effectiveState = (object: Pick<ManagedObject, 'state' | 'dates'>, now: number): LifecycleState => {
-  const { activation, deactivation } = object.dates;
+  const { activation, deactivation, destroyDue } = object.dates;
   let state = object.state;
-  if (state === 'pre-active' && activation !== undefined && activation <= now) state = 'active';
+  // What waits to be destroyed does not come to life meanwhile: an active object could not be destroyed when due.
+  if (state === 'pre-active' && destroyDue === undefined && activation !== undefined && activation <= now) state = 'active';
   if (state === 'active' && deactivation !== undefined && deactivation <= now) state = 'deactivated';
   return state;
 };
@@ -68,6 +69,9 @@ const dateRefusal = (object: ManagedObject, group: LifecycleGroup, now: number):
   // The pending window is over: only the destroy itself, reading and a compromise report are left.
   if (destroyDue !== undefined && destroyDue <= now && group !== 'read' && group !== 'destroy' && group !== 'revoke') {
     return fail('destroyed', 'The object’s pending destruction is due.', { next: 'Use another object.' });
+  }
+  if (destroyDue !== undefined && group === 'activate') {
+    return fail('wrong-state', 'The object is scheduled for destruction.', { next: 'Cancel the destruction first.' });
   }
   if ((group === 'protect' || group === 'process') && processStart !== undefined && now < processStart) {
     return fail('outside-validity', `The object may be used from ${new Date(processStart).toISOString()}.`, {

@@ -1,0 +1,187 @@
+import {
+  type AuthorizedCall,
+  fail,
+  type Handlers,
+  type LoadedObject,
+  type LocateFilter,
+  type ManagedObject,
+  type ObjectVersion,
+  type OperationResponse,
+  type Planned,
+} from '../domain/index.js';
+import { chooseAlgorithm } from './chosen-algorithm.js';
+import {
+  boundKey,
+  otherOf,
+  pinnedVersion,
+  processVersion,
+  protectVersion,
+  requireSameRoot,
+  requireUsage,
+  specOf,
+  targetOf,
+  verificationKey,
+} from './chosen-key.js';
+import { badField } from './field-rules.js';
+import type { KeyParts } from './key-parts.js';
+import type { UsageAccount } from './usage-accounting.js';
+import { seenObject, toView } from './views.js';
+
+const getObject = (): Handlers['get-object'] => async (call) => {
+  const { object, versions } = targetOf(call);
+  return { response: toView(object, versions, call.now), changes: [] };
+};
+
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1000;
+const wholeNumber = (value: number | undefined, field: string, min: number, max: number, fallback: number): number => {
+  if (value === undefined) return fallback;
+  if (!Number.isSafeInteger(value) || value < min || value > max) throw badField(field, `Between ${min} and ${max}.`, 'Correct it.');
+  return value;
+};
+
+/** Materialising a date is the scheduler's, so a page by state is filtered once more by what is true now. */
+const stillMatches = (object: ManagedObject, filter: LocateFilter): boolean =>
+  filter.states === undefined || filter.states.includes(object.state);
+
+const locate =
+  ({ objects }: KeyParts): Handlers['locate'] =>
+  async ({ request, tenant, now }) => {
+    const { limit, cursor, offset, countTotal, ...filter } = request;
+    const page = await objects.locate(tenant, filter, {
+      limit: wholeNumber(limit, 'limit', 1, MAX_PAGE, DEFAULT_PAGE),
+      ...(cursor === undefined ? {} : { cursor }),
+      ...(offset === undefined ? {} : { offset: wholeNumber(offset, 'offset', 0, 2 ** 31 - 1, 0) }),
+      ...(countTotal === undefined ? {} : { countTotal }),
+    });
+    const items = page.items.map((o) => seenObject(o, now)).filter((o) => stillMatches(o, filter));
+    return { response: { ...page, items }, changes: [], detail: { found: items.length } };
+  };
+
+const getPublicKey = (): Handlers['get-public-key'] => async (call) => {
+  const loaded = targetOf(call);
+  const { object } = loaded;
+  const version = publicVersion(loaded, pinnedVersion(call.request.version, call.request.key));
+  if (version.publicKey === undefined || object.spec === undefined) {
+    throw fail('wrong-object-type', `A ${object.type} has no public key.`, { next: 'Use a key pair, a public key or a certificate.' });
+  }
+  return {
+    response: { objectId: object.id, version: version.version, spec: object.spec, publicKey: version.publicKey },
+    changes: [],
+    detail: { version: version.version },
+  };
+};
+
+/** Public keys stay readable after the key is destroyed: old signatures are still checked with them. */
+const publicVersion = (loaded: LoadedObject, pinned: number | undefined): ObjectVersion => {
+  const wanted = pinned ?? loaded.object.currentVersion;
+  const version = loaded.versions.find((v) => v.version === wanted);
+  if (version !== undefined) return version;
+  throw fail('not-found', `The object has no version ${wanted}.`, { field: 'version', next: 'Use an existing version.' });
+};
+
+const CONTENT_FORMAT = { certificate: 'x509', 'certificate-request': 'x509' } as const;
+type Exported = OperationResponse<'export-key'>;
+
+const exportPublic = (object: ManagedObject, version: ObjectVersion): Exported | undefined => {
+  const base = {
+    objectId: object.id,
+    version: version.version,
+    type: object.type,
+    ...(object.spec === undefined ? {} : { spec: object.spec }),
+    bits: version.bits,
+  };
+  if (object.content !== undefined) {
+    const format = CONTENT_FORMAT[object.type as keyof typeof CONTENT_FORMAT] ?? 'opaque';
+    return { ...base, format, material: object.content };
+  }
+  if (object.type !== 'public-key' || version.publicKey === undefined) return undefined;
+  return { ...base, format: 'spki', material: version.publicKey };
+};
+
+const requireExportable = (object: ManagedObject): void => {
+  if (object.exportable) return;
+  throw fail('not-exportable', 'The object was not created exportable; it never leaves its root of trust.', {
+    next: 'Create or import a key with exportable set, if policy allows.',
+  });
+};
+
+const exportKey =
+  (parts: KeyParts, account: UsageAccount): Handlers['export-key'] =>
+  async (call) => {
+    const loaded = targetOf(call);
+    const { object } = loaded;
+    const version = processVersion(loaded, pinnedVersion(call.request.version, call.request.key));
+    const open = exportPublic(object, version);
+    const detail = { version: version.version, wrapped: call.request.wrappingKey !== undefined };
+    if (open !== undefined && call.request.wrappingKey === undefined) return { response: open, changes: [], detail };
+    if (open !== undefined) throw badField('wrappingKey', 'Public material is not wrapped.', 'Leave wrappingKey out.');
+    requireExportable(object);
+    if (call.request.wrappingKey !== undefined) return exportWrapped(parts, account, call, object, version);
+    const { format, material } = await parts.roots.call(object.rootId, 'exportKey', { key: boundKey(object, version) });
+    return {
+      response: { ...exportedBase(object, version), format: object.spec === undefined ? 'opaque' : format, material },
+      changes: [],
+      detail,
+    };
+  };
+
+const exportedBase = (object: ManagedObject, version: ObjectVersion) => ({
+  objectId: object.id,
+  version: version.version,
+  type: object.type,
+  ...(object.spec === undefined ? {} : { spec: object.spec }),
+  bits: version.bits,
+});
+
+const exportWrapped = async (
+  parts: KeyParts,
+  account: UsageAccount,
+  call: AuthorizedCall<'export-key'>,
+  object: ManagedObject,
+  version: ObjectVersion,
+): Promise<Planned<'export-key'>> => {
+  const wrapping = otherOf(call, 'wrappingKey');
+  requireUsage(wrapping.object, 'wrap');
+  requireSameRoot(object, wrapping.object, 'a wrapped export needs both keys in one');
+  const spec = specOf(wrapping.object);
+  const algorithm = await chooseAlgorithm(parts.roots, wrapping.object, spec, 'wrap', call.request.wrapAlgorithm, 'wrapAlgorithm');
+  const wrappingVersion = protectVersion(wrapping, pinnedVersion(undefined, call.request.wrappingKey));
+  const { wrapped, iv } = await parts.roots.call(object.rootId, 'wrapKey', {
+    wrappingKey: verificationKey(wrapping.object, wrappingVersion),
+    algorithm,
+    key: boundKey(object, version),
+  });
+  const used = account.consume(wrapping.object, { payloadBytes: wrapped.length });
+  return {
+    response: { ...exportedBase(object, version), format: 'wrapped', material: wrapped, ...(iv === undefined ? {} : { iv }) },
+    changes: used.changes,
+    detail: { version: version.version, wrapped: true, wrappingKey: wrapping.object.id, algorithm },
+  };
+};
+
+const keyEvidence =
+  (parts: KeyParts): Handlers['key-evidence'] =>
+  async (call) => {
+    const loaded = targetOf(call);
+    const { object } = loaded;
+    const version = publicVersion(loaded, pinnedVersion(call.request.version, call.request.key));
+    const known = { provenance: version.provenance, asserted: {} };
+    if (version.reference.length === 0 || version.state === 'destroyed') return { response: known, changes: [] };
+    const { powers } = await parts.roots.describe(object.rootId);
+    if (!powers.includes('evidence')) return { response: known, changes: [] };
+    const evidence = await parts.roots.call(object.rootId, 'evidence', { key: boundKey(object, version) });
+    return { response: evidence, changes: [], detail: { version: version.version } };
+  };
+
+export const makeReadHandlers = (
+  parts: KeyParts,
+  account: UsageAccount,
+): Pick<Handlers, 'get-object' | 'locate' | 'get-public-key' | 'export-key' | 'key-evidence'> => ({
+  'get-object': getObject(),
+  locate: locate(parts),
+  'get-public-key': getPublicKey(),
+  'export-key': exportKey(parts, account),
+  'key-evidence': keyEvidence(parts),
+});
+export { requireExportable };

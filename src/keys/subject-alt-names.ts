@@ -1,0 +1,51 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import * as asn1js from 'asn1js';
+import { GeneralName, GeneralNames } from 'pkijs';
+import { badField } from './field-rules.js';
+
+const MAX_NAMES = 100;
+const LABEL = /^(?!-)[a-z0-9_-]{1,63}(?<!-)$/i;
+
+const isDnsName = (name: string): boolean => {
+  const labels = (name.startsWith('*.') ? name.slice(2) : name).split('.');
+  return name.length <= 253 && labels.length >= 1 && labels.every((l) => LABEL.test(l));
+};
+
+const ipv6Bytes = (text: string): Uint8Array => {
+  // The URL parser gives the canonical form with all embedded IPv4 converted; expansion is then mechanical.
+  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  const [head = '', tail] = canonical.split('::');
+  const groups = (s: string): number[] => (s === '' ? [] : s.split(':').map((g) => Number.parseInt(g, 16)));
+  const before = groups(head);
+  const after = tail === undefined ? [] : groups(tail);
+  const all = tail === undefined ? before : [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
+  return Uint8Array.from(all.flatMap((g) => [g >> 8, g & 0xff]));
+};
+const ipBytes = (text: string): Uint8Array => (isIPv4(text) ? Uint8Array.from(text.split('.'), Number) : ipv6Bytes(text));
+
+/** RFC 5280 §4.2.1.6 choice numbers. */
+const toGeneralName = (kind: string, value: string, field: string): GeneralName => {
+  if (kind === 'dns' && isDnsName(value)) return new GeneralName({ type: 2, value });
+  if (kind === 'email' && /^[\x21-\x7e]+@[\x21-\x7e]+$/.test(value) && value.length <= 254) return new GeneralName({ type: 1, value });
+  if (kind === 'uri' && /^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/i.test(value) && value.length <= 2048) return new GeneralName({ type: 6, value });
+  if (kind === 'ip' && (isIPv4(value) || (isIPv6(value) && !value.includes('%')))) {
+    return new GeneralName({ type: 7, value: new asn1js.OctetString({ valueHex: ipBytes(value).slice().buffer }) });
+  }
+  throw badField(field, 'Not a subject alternative name.', 'Use dns:api.example.com, ip:192.0.2.1, email:a@example.com or uri:spiffe://….');
+};
+
+const KIND = /^(dns|ip|email|uri):(.*)$/is;
+/** `dns:…`, `ip:…`, `email:…`, `uri:…`; without a prefix an address is an IP, something with @ mail, anything else a DNS name. */
+export const parseAltNames = (names: readonly string[] | undefined): GeneralNames | undefined => {
+  if (names === undefined || names.length === 0) return undefined;
+  if (names.length > MAX_NAMES) throw badField('subjectAltNames', `At most ${MAX_NAMES} names.`, 'Send fewer.');
+  const parsed = names.map((name, i) => {
+    const field = `subjectAltNames.${i}`;
+    if (typeof name !== 'string') throw badField(field, 'Must be text.', 'Send a string.');
+    const [, kind, value] = KIND.exec(name) ?? [];
+    if (kind !== undefined && value !== undefined) return toGeneralName(kind.toLowerCase(), value, field);
+    const guess = isIPv4(name) || isIPv6(name) ? 'ip' : name.includes('@') ? 'email' : name.includes('://') ? 'uri' : 'dns';
+    return toGeneralName(guess, name, field);
+  });
+  return new GeneralNames({ names: parsed });
+};
