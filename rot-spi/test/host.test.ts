@@ -28,6 +28,7 @@ type Event = Parameters<NonNullable<HostOptions['onEvent']>>[0];
 let directory = '';
 const opened: HostedRoot[] = [];
 const children: ChildProcess[] = [];
+const orphans: number[] = [];
 let events: Event[] = [];
 
 beforeAll(() => {
@@ -36,6 +37,7 @@ beforeAll(() => {
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((root) => root.close()));
   for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const pid of orphans.splice(0)) if (alive(pid)) process.kill(pid, 'SIGKILL');
   events = [];
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -596,7 +598,9 @@ describe('the end', () => {
     const child = spawn(process.execPath, [SERVER, behaviour], { stdio: ['pipe', 'pipe', 'inherit'] });
     children.push(child);
     const line = await new Promise<string>((resolve) => child.stdout?.once('data', (data: Buffer) => resolve(String(data))));
-    return { child, hosts: line.trim().split(' ').map(Number) };
+    const hosts = line.trim().split(' ').map(Number);
+    orphans.push(...hosts);
+    return { child, hosts };
   };
 
   for (const [behaviour, end, limitMs] of [

@@ -17,6 +17,8 @@ if (behaviour === 'hanging') {
     root.call('mac', { key, algorithm: 'hmac-sha256', data: Buffer.from('hang ') }).catch(() => undefined);
   }
 }
+// Late enough for the calls to have reached the hosts.
+if (behaviour === 'hanging') await new Promise((resolve) => setTimeout(resolve, 300));
 process.stdout.write(
   `${root
     .hosts()
