@@ -1,6 +1,6 @@
 /// <reference lib="es2024.string" />
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { AuditRecord, Fault } from '../domain/index.js';
+import { type AuditRecord, type Fault, REQUEST_FIELD_TYPES } from '../domain/index.js';
 import type { AuditDraft } from '../guard/ports.js';
 
 /**
@@ -9,18 +9,18 @@ import type { AuditDraft } from '../guard/ports.js';
  * (no messages, attributes, descriptions).
  */
 export const AUDIT_DETAIL_NAMES: readonly string[] = [
-  // what was asked for, in words of closed vocabularies
-  ...['algorithm', 'spec', 'kdf', 'hash', 'format', 'kind', 'type', 'encoding', 'usage', 'protection', 'exportable', 'activate'],
-  ...['reason', 'mode', 'state', 'fromState', 'toState', 'outcome', 'fault', 'method', 'roles', 'scope', 'tenant', 'statement'],
-  ...['prehashed', 'dryRun', 'enabled', 'disabled', 'archived', 'wrapped', 'plaintext', 'valid', 'cancelled', 'automatic', 'trigger'],
+  // request fields that the domain's own allow-list keeps
+  ...Object.entries(REQUEST_FIELD_TYPES).flatMap(([name, row]) => (row.audited ? [name] : [])),
   // identifiers that are not secrets
-  ...['objectId', 'keyId', 'publicKeyId', 'wrappingKeyId', 'certificateId', 'replacementId', 'replacedId', 'operationId'],
-  ...['principalId', 'parentId', 'tokenId', 'tokenPrefix', 'rootId', 'root', 'fingerprint', 'policy', 'document', 'component', 'intentId'],
+  ...['objectId', 'keyId', 'publicKeyId', 'wrappingKeyId', 'certificateId', 'replacementId', 'replacedId', 'operationId', 'intentId'],
+  ...['tokenId', 'tokenPrefix', 'fingerprint', 'policy', 'document', 'component', 'rootFingerprint'],
+  // words of closed vocabularies
+  ...['state', 'fromState', 'toState', 'fault', 'method', 'enabled', 'archived', 'wrapped', 'valid', 'cancelled', 'automatic', 'trigger'],
+  ...['detector', 'severity', 'bootstrap', 'recovery', 'dryRunEffect', 'dryRunStatement', 'statement', 'boot'],
   // numbers
-  ...['version', 'fromVersion', 'toVersion', 'currentVersion', 'versions', 'generation', 'revision', 'bits', 'bytes', 'length', 'size'],
-  ...['count', 'items', 'records', 'chains', 'checkpoints', 'total', 'limit', 'uses', 'remaining', 'rewrapped', 'leaves', 'treeSize'],
-  ...['at', 'since', 'until', 'expiresAt', 'ttlMs', 'pendingMs', 'activation', 'deactivation', 'destroyDue', 'compromisedAt', 'sequence'],
-  ...['bootstrap', 'recovery', 'boot', 'problems', 'dryRunEffect', 'dryRunStatement', 'severity', 'detector'],
+  ...['fromVersion', 'toVersion', 'currentVersion', 'versions', 'generation', 'bytes', 'size', 'count', 'items', 'records', 'chains'],
+  ...['checkpoints', 'total', 'uses', 'remaining', 'rewrapped', 'leaves', 'treeSize', 'sequence', 'attempt', 'problems'],
+  ...['expiresAt', 'activation', 'deactivation', 'destroyDue'],
 ];
 
 const MAX_TEXT = 256;

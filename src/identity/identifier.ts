@@ -1,0 +1,161 @@
+import type { Authentication, Caller, Credential, FaultCode, Principal, Role, StoredCertificateBinding } from '../domain/index.js';
+import { FaultError, fail } from '../domain/index.js';
+import type { Identifier } from '../guard/ports.js';
+import type { IdentityStore } from '../storage/ports.js';
+import { withinParent } from './roles.js';
+import { makeThrottle, type Throttle, type ThrottleOptions } from './throttle.js';
+import { parseToken, sameHash } from './token.js';
+
+export interface IdentifierOptions {
+  readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding'>;
+  /** Components of this process that may act, and as what. */
+  readonly components?: Readonly<Record<string, readonly Role[]>>;
+  readonly throttle?: Omit<ThrottleOptions, 'clock'>;
+  /** Milliseconds; only for the throttle's windows. Default Date.now. */
+  readonly clock?: () => number;
+}
+
+/** Built-in service principals `system:<component>`. Only calls that begin inside the process can be one of them. */
+export const INTERNAL_COMPONENTS: Readonly<Record<string, readonly Role[]>> = {
+  scheduler: ['operator'],
+  reaper: ['operator'],
+  keys: ['operator'],
+  audit: ['operator'],
+  sequencer: ['operator'],
+  'audit-checkpoints': ['operator'],
+  backup: ['operator'],
+  app: ['operator'],
+  bootstrap: ['admin'],
+  recovery: ['admin'],
+};
+/** Sees the operations of all tenants, the way an operator of the host does. */
+const OPERATOR_TENANT = 'default';
+const MAX_KNOWN_GOOD = 8192;
+
+type Identified = Awaited<ReturnType<Identifier['identify']>>;
+
+/** One answer for every way of being nobody: it must not tell which part of a credential was right. */
+const unauthenticated = (): FaultError =>
+  fail('unauthenticated', 'Not authenticated.', {
+    next: 'Present a valid API token (Authorization: Bearer …) or a mapped client certificate.',
+  });
+
+const ended = (code: FaultCode & ('credential-expired' | 'credential-revoked')): FaultError =>
+  code === 'credential-expired'
+    ? fail(code, 'The credential has expired.', { next: 'Ask an administrator for a new token.' })
+    : fail(code, 'The credential was revoked.', { next: 'Ask an administrator for a new token.' });
+
+/** Tokens that have worked lately, by hash; they are still looked up, but never turned away with a flood. Bounded. */
+const makeKnownGood = () => {
+  const hashes = new Set<string>();
+  return {
+    has: (hash: Uint8Array): boolean => hashes.has(Buffer.from(hash).toString('base64')),
+    add: (hash: Uint8Array): void => {
+      const key = Buffer.from(hash).toString('base64');
+      if (hashes.has(key)) return;
+      if (hashes.size >= MAX_KNOWN_GOOD) {
+        const [oldest] = hashes;
+        if (oldest !== undefined) hashes.delete(oldest);
+      }
+      hashes.add(key);
+    },
+    remove: (hash: Uint8Array): void => void hashes.delete(Buffer.from(hash).toString('base64')),
+  };
+};
+
+/** Every condition a binding has must hold; one without conditions matches nothing. Checked again whatever the store says. */
+const bindingMatches = (binding: StoredCertificateBinding, certificate: Extract<Credential, { kind: 'certificate' }>): boolean => {
+  const checks = [
+    binding.fingerprint === undefined ? undefined : binding.fingerprint.toLowerCase() === certificate.fingerprint.toLowerCase(),
+    binding.subject === undefined ? undefined : binding.subject !== '' && binding.subject === certificate.subject,
+    binding.subjectAltName === undefined ? undefined : certificate.subjectAltNames.includes(binding.subjectAltName),
+  ].filter((check) => check !== undefined);
+  return checks.length > 0 && checks.every(Boolean);
+};
+
+const makeResolver = (store: IdentifierOptions['store']) => {
+  /** The principal as it is now: enabled, and an agent only with its human and within the human's roles. */
+  const resolve = async (tenant: string, id: string): Promise<Pick<Identified, 'principal' | 'parent'>> => {
+    const principal = await store.principal(tenant, id);
+    if (principal === undefined || principal.tenant !== tenant || principal.id !== id || principal.disabled) throw unauthenticated();
+    if (principal.kind !== 'agent') return { principal };
+    const parent = await store.principal(tenant, principal.parentId);
+    if (parent === undefined || parent.kind !== 'human' || parent.tenant !== tenant || parent.disabled) throw unauthenticated();
+    return { principal: { ...principal, roles: withinParent(principal.roles, parent.roles) }, parent };
+  };
+  return resolve;
+};
+
+const identifyComponent = (component: string, caller: Caller, components: Readonly<Record<string, readonly Role[]>>): Identified => {
+  const roles = Object.hasOwn(components, component) ? components[component] : undefined;
+  if (caller.plane !== 'internal' || roles === undefined) throw unauthenticated();
+  const principal: Principal = {
+    ...{ kind: 'service', id: `system:${component}`, name: `system:${component}`, tenant: caller.tenant ?? OPERATOR_TENANT },
+    ...{ roles, tags: {}, disabled: false, createdAt: 0, revision: 0 },
+  };
+  return { principal, authentication: { method: 'internal', credentialId: `system:${component}` } };
+};
+
+/** Turns "nobody" into "slow down" for a source that fails too often; every other fault passes as it is. */
+const throttled = async (throttle: Throttle, source: string, attempt: () => Promise<Identified>): Promise<Identified> => {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(error instanceof FaultError) || error.fault.code !== 'unauthenticated') throw error;
+    const level = throttle.level(source);
+    const retryAfterMs = throttle.failed(source);
+    if (level === 'open') throw error;
+    throw fail('rate-limited', 'Too many failed authentications.', { retryAfterMs, next: 'Wait, then present a valid credential.' });
+  }
+};
+
+export const makeIdentifier = (options: IdentifierOptions): Identifier => {
+  const { store } = options;
+  const components = options.components ?? INTERNAL_COMPONENTS;
+  const throttle = makeThrottle({ ...options.throttle, clock: options.clock ?? Date.now });
+  const knownGood = makeKnownGood();
+  const resolve = makeResolver(store);
+
+  const byToken = async (text: string, source: string, now: number): Promise<Identified> => {
+    const presented = parseToken(text);
+    if (presented === undefined) throw unauthenticated();
+    if (throttle.level(source) === 'closed' && !knownGood.has(presented.hash)) throw unauthenticated();
+    const stored = await store.tokenByHash(presented.hash);
+    if (stored === undefined || !sameHash(presented.hash, stored.hash)) throw unauthenticated();
+    knownGood.remove(presented.hash);
+    if (stored.revokedAt !== undefined) throw ended('credential-revoked');
+    if (stored.expiresAt !== undefined && stored.expiresAt <= now) throw ended('credential-expired');
+    const resolved = await resolve(stored.tenant, stored.principalId);
+    knownGood.add(presented.hash);
+    const authentication: Authentication = {
+      method: 'token',
+      credentialId: stored.id,
+      ...(stored.expiresAt === undefined ? {} : { expiresAt: stored.expiresAt }),
+      ...(stored.scope === undefined ? {} : { scope: stored.scope }),
+    };
+    return { ...resolved, authentication };
+  };
+
+  const byCertificate = async (certificate: Extract<Credential, { kind: 'certificate' }>): Promise<Identified> => {
+    const { fingerprint, subject, subjectAltNames } = certificate;
+    const binding = await store.certificateBinding({ fingerprint, subject, subjectAltNames });
+    if (binding === undefined || !bindingMatches(binding, certificate)) throw unauthenticated();
+    const resolved = await resolve(binding.tenant, binding.principalId);
+    return { ...resolved, authentication: { method: 'client-certificate', credentialId: fingerprint.toLowerCase() } };
+  };
+
+  return {
+    identify: async (credential, caller, now) => {
+      switch (credential.kind) {
+        case 'bearer':
+          return throttled(throttle, caller.source, () => byToken(credential.token, caller.source, now));
+        case 'certificate':
+          return throttled(throttle, caller.source, () => byCertificate(credential));
+        case 'internal':
+          return identifyComponent(credential.component, caller, components);
+        default:
+          throw unauthenticated();
+      }
+    },
+  };
+};
