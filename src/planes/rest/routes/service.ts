@@ -1,0 +1,130 @@
+import { Type } from '@sinclair/typebox';
+import { closed, timestampOut, toTimestamp, word } from '../schema-kinds.js';
+import { AuditHealthOut, ById, RootOut } from '../shapes.js';
+import { auditHealthView, given, rootView } from '../views.js';
+import { emptyBody } from './key-parts.js';
+import { jsonRoute, type Route, streamRoute } from './route.js';
+
+/** Names of backup files as they may stand in a header. */
+const safeFileName = (name: string): string => name.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 128) || 'backup';
+
+export const SERVICE_ROUTES: readonly Route[] = [
+  jsonRoute({
+    id: 'list-roots',
+    method: 'GET',
+    path: '/v1/roots',
+    group: 'service',
+    operation: 'list-roots',
+    summary: 'List roots of trust',
+    response: Type.Object({ items: Type.Array(RootOut) }, { title: 'RootList' }),
+    success: 200,
+    toRequest: () => ({}),
+    fromResponse: (r) => ({ items: r.roots.map(rootView) }),
+    example: {},
+    cli: 'aegis root list',
+  }),
+  jsonRoute({
+    id: 'get-root',
+    method: 'GET',
+    path: '/v1/roots/{id}',
+    group: 'service',
+    operation: 'get-root',
+    summary: 'Show a root of trust',
+    description: 'With its capability report: specifications, algorithms, mechanisms, approval, and the module’s own facts.',
+    params: ById,
+    response: RootOut,
+    success: 200,
+    toRequest: ({ params }) => ({ id: params.id }),
+    fromResponse: rootView,
+    example: { params: { id: 'software' } },
+    cli: 'aegis root show software',
+  }),
+  jsonRoute({
+    id: 'rotate-seal',
+    method: 'POST',
+    path: '/v1/roots/{id}/rotate-seal',
+    group: 'service',
+    operation: 'rotate-seal',
+    summary: 'Replace the sealing key of a software root',
+    description: 'Makes a new sealing key and moves every key under it.',
+    params: ById,
+    body: emptyBody,
+    bodyOptional: true,
+    response: Type.Object({ root: Type.String(), generation: Type.Integer(), rewrapped: Type.Integer() }, { title: 'SealRotated' }),
+    success: 200,
+    toRequest: ({ params }) => ({ root: params.id }),
+    fromResponse: (r) => ({ root: r.root, generation: r.generation, rewrapped: r.rewrapped }),
+    example: { params: { id: 'software' } },
+    cli: 'aegis root rotate-seal software',
+  }),
+  jsonRoute({
+    id: 'status',
+    method: 'GET',
+    path: '/v1/status',
+    group: 'service',
+    operation: 'status',
+    summary: 'State of the service',
+    response: Type.Object(
+      {
+        version: Type.String(),
+        node: Type.String(),
+        startedAt: timestampOut('Start of this node.'),
+        database: Type.Object({
+          kind: word(['embedded', 'external'] as const),
+          state: word(['up', 'down'] as const),
+          detail: Type.Optional(Type.String()),
+        }),
+        roots: Type.Array(RootOut),
+        audit: AuditHealthOut,
+        policies: Type.Object({
+          documents: Type.Integer(),
+          statements: Type.Integer(),
+          lastGoodAt: Type.Optional(timestampOut('Last good load.')),
+          problem: Type.Optional(Type.String()),
+        }),
+        planes: Type.Array(Type.Object({ name: Type.String(), address: Type.String() })),
+      },
+      { title: 'Status' },
+    ),
+    success: 200,
+    toRequest: () => ({}),
+    fromResponse: (r) => ({
+      version: r.version,
+      node: r.node,
+      startedAt: toTimestamp(r.startedAt),
+      database: { kind: r.database.kind, state: r.database.state, ...given('detail', r.database.detail) },
+      roots: r.roots.map(rootView),
+      audit: auditHealthView(r.audit),
+      policies: {
+        documents: r.policies.documents,
+        statements: r.policies.statements,
+        ...given('lastGoodAt', r.policies.lastGoodAt === undefined ? undefined : toTimestamp(r.policies.lastGoodAt)),
+        ...given('problem', r.policies.problem),
+      },
+      planes: r.planes.map((p) => ({ name: p.name, address: p.address })),
+    }),
+    example: {},
+    cli: 'aegis status',
+  }),
+  streamRoute({
+    id: 'create-backup',
+    method: 'POST',
+    path: '/v1/backups',
+    group: 'service',
+    operation: 'create-backup',
+    summary: 'Make a backup',
+    description: 'One encrypted file, streamed: data, audit and sealed key tokens. Sealing keys and PINs are not in it.',
+    body: closed({
+      passphrase: Type.String({ minLength: 12, maxLength: 1024, description: 'Encrypts the file. Keep it apart from the backup.' }),
+    }),
+    media: ['application/octet-stream'],
+    toRequest: ({ body }) => ({ passphrase: body.passphrase }),
+    toStream: (response) => ({
+      type: 'application/octet-stream',
+      chunks: response.chunks,
+      headers: { 'Content-Disposition': `attachment; filename="${safeFileName(response.name)}"` },
+    }),
+    example: { body: { passphrase: 'correct horse battery staple' } },
+    cli: 'aegis backup create --out FILE',
+  }),
+];
