@@ -1,5 +1,17 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { StartError } from './start-error.js';
 
@@ -8,13 +20,24 @@ export function openDataDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new StartError(`the data directory ${path} cannot be made (${(error as NodeJS.ErrnoException).code})`, 'Choose another with AEGIS_DATA_DIR or --data-dir, or mend its permissions.');
+    throw new StartError(
+      `the data directory ${path} cannot be made (${(error as NodeJS.ErrnoException).code})`,
+      'Choose another with AEGIS_DATA_DIR or --data-dir, or mend its permissions.',
+    );
   }
   const info = statSync(path);
   if (!info.isDirectory()) throw new StartError(`${path} is not a directory`, 'Choose another with AEGIS_DATA_DIR.');
   if (process.platform === 'win32') return;
-  if (process.getuid !== undefined && info.uid !== process.getuid()) throw new StartError(`the data directory ${path} belongs to another user (uid ${info.uid})`, `Run as that user, or choose another directory with AEGIS_DATA_DIR.`);
-  if ((info.mode & 0o077) !== 0) throw new StartError(`the data directory ${path} can be entered by others (mode ${(info.mode & 0o777).toString(8)})`, `chmod 700 ${path}`);
+  if (process.getuid !== undefined && info.uid !== process.getuid())
+    throw new StartError(
+      `the data directory ${path} belongs to another user (uid ${info.uid})`,
+      `Run as that user, or choose another directory with AEGIS_DATA_DIR.`,
+    );
+  if ((info.mode & 0o077) !== 0)
+    throw new StartError(
+      `the data directory ${path} can be entered by others (mode ${(info.mode & 0o777).toString(8)})`,
+      `chmod 700 ${path}`,
+    );
 }
 
 /** Writes a file whole: temporary file, fsync, rename, fsync of the directory. */
@@ -80,8 +103,16 @@ export function lockDataDirectory(dataDir: string): () => void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const holder = readLock(path);
-      if (holder !== undefined && holder.pid !== process.pid && isAlive(holder.pid) && (holder.start === undefined || holder.start === startTimeOf(holder.pid))) {
-        throw new StartError(`another Aegis (process ${holder.pid}) runs on ${dataDir}`, `Stop it first (kill ${holder.pid}), or choose another directory with AEGIS_DATA_DIR.`);
+      if (
+        holder !== undefined &&
+        holder.pid !== process.pid &&
+        isAlive(holder.pid) &&
+        (holder.start === undefined || holder.start === startTimeOf(holder.pid))
+      ) {
+        throw new StartError(
+          `another Aegis (process ${holder.pid}) runs on ${dataDir}`,
+          `Stop it first (kill ${holder.pid}), or choose another directory with AEGIS_DATA_DIR.`,
+        );
       }
       rmSync(path, { force: true });
     }

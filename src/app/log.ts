@@ -7,7 +7,20 @@ export function makeLogger(level: string): Logger {
       level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
-      redact: { paths: ['token', 'pin', 'passphrase', 'authorization', '*.token', '*.pin', '*.passphrase', '*.authorization', 'req.headers.authorization'], censor: '[redacted]' },
+      redact: {
+        paths: [
+          'token',
+          'pin',
+          'passphrase',
+          'authorization',
+          '*.token',
+          '*.pin',
+          '*.passphrase',
+          '*.authorization',
+          'req.headers.authorization',
+        ],
+        censor: '[redacted]',
+      },
     },
     process.stderr,
   );

@@ -22,7 +22,11 @@ function tree(commands: readonly Command[]): Map<string, string[]> {
 function bash(commands: readonly Command[]): string {
   const words = [...tree(commands)].map(([prefix, next]) => `    "${prefix}") words="${next.join(' ')}" ;;`);
   const options = commands.map((c) => `    "${c.path.join(' ')}"*) words="${optionsOf(c).join(' ')}" ;;`);
-  const choices = commands.flatMap((c) => (c.options ?? []).filter((o) => o.choices !== undefined).map((o) => `    "${c.path.join(' ')} --${o.name}") words="${(o.choices ?? []).join(' ')}" ;;`));
+  const choices = commands.flatMap((c) =>
+    (c.options ?? [])
+      .filter((o) => o.choices !== undefined)
+      .map((o) => `    "${c.path.join(' ')} --${o.name}") words="${(o.choices ?? []).join(' ')}" ;;`),
+  );
   return `# bash completion for aegis:  source <(aegis completion bash)
 _aegis() {
   local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}" line="" word words=""
@@ -66,7 +70,9 @@ function fish(commands: readonly Command[]): string {
   for (const command of commands) {
     for (const option of [...(command.options ?? []), ...GLOBAL_OPTIONS]) {
       const condition = `string match -q -- "aegis ${command.path.join(' ')}*" (commandline -opc | string join " ")`;
-      lines.push(`complete -c aegis -n ${quoted(condition)} -l ${option.name}${option.value === undefined ? '' : ' -r -F'}${option.choices === undefined ? '' : ` -a ${quoted(option.choices.join(' '))}`} -d ${quoted(option.summary)}`);
+      lines.push(
+        `complete -c aegis -n ${quoted(condition)} -l ${option.name}${option.value === undefined ? '' : ' -r -F'}${option.choices === undefined ? '' : ` -a ${quoted(option.choices.join(' '))}`} -d ${quoted(option.summary)}`,
+      );
     }
   }
   return `${lines.join('\n')}\n`;

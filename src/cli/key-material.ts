@@ -1,6 +1,15 @@
-import { constants, createCipheriv, createPrivateKey, createPublicKey, type JsonWebKey, type KeyObject, publicEncrypt, randomBytes } from 'node:crypto';
-import forge from 'node-forge';
+import {
+  constants,
+  createCipheriv,
+  createPrivateKey,
+  createPublicKey,
+  type JsonWebKey,
+  type KeyObject,
+  publicEncrypt,
+  randomBytes,
+} from 'node:crypto';
 import type { KeySpec } from '@aegis/rot-spi/vocabulary';
+import forge from 'node-forge';
 import { CliError, EXIT } from './command.js';
 
 /** Key material in the form the service imports. `bytes` is zeroed by the caller after wrapping. */
@@ -15,7 +24,12 @@ export interface KeyMaterial {
 export const MATERIAL_FORMATS = ['auto', 'pem', 'der', 'jwk', 'pkcs12', 'raw'] as const;
 export type MaterialFormat = (typeof MATERIAL_FORMATS)[number];
 
-const CURVES: Readonly<Record<string, KeySpec>> = { prime256v1: 'ec-p256', secp384r1: 'ec-p384', secp521r1: 'ec-p521', secp256k1: 'ec-secp256k1' };
+const CURVES: Readonly<Record<string, KeySpec>> = {
+  prime256v1: 'ec-p256',
+  secp384r1: 'ec-p384',
+  secp521r1: 'ec-p521',
+  secp256k1: 'ec-secp256k1',
+};
 
 /** The specification a key object corresponds to. */
 export function specOf(key: KeyObject): KeySpec {
@@ -27,11 +41,24 @@ export function specOf(key: KeyObject): KeySpec {
     if (spec !== undefined) return spec;
   }
   if (type === 'ed25519' || type === 'ed448' || type === 'x25519' || type === 'x448') return type;
-  throw new CliError(`keys of type ${type ?? 'unknown'}${details.namedCurve === undefined ? '' : ` on ${details.namedCurve}`} are not supported`, EXIT.usage);
+  throw new CliError(
+    `keys of type ${type ?? 'unknown'}${details.namedCurve === undefined ? '' : ` on ${details.namedCurve}`} are not supported`,
+    EXIT.usage,
+  );
 }
 
-const fromPrivate = (key: KeyObject): KeyMaterial => ({ type: 'private-key', format: 'pkcs8', bytes: key.export({ format: 'der', type: 'pkcs8' }), spec: specOf(key) });
-const fromPublic = (key: KeyObject): KeyMaterial => ({ type: 'public-key', format: 'spki', bytes: key.export({ format: 'der', type: 'spki' }), spec: specOf(key) });
+const fromPrivate = (key: KeyObject): KeyMaterial => ({
+  type: 'private-key',
+  format: 'pkcs8',
+  bytes: key.export({ format: 'der', type: 'pkcs8' }),
+  spec: specOf(key),
+});
+const fromPublic = (key: KeyObject): KeyMaterial => ({
+  type: 'public-key',
+  format: 'spki',
+  bytes: key.export({ format: 'der', type: 'spki' }),
+  spec: specOf(key),
+});
 
 function guessFormat(bytes: Buffer): MaterialFormat {
   const text = bytes.subarray(0, 64).toString('latin1').trimStart();
@@ -44,13 +71,17 @@ function guessFormat(bytes: Buffer): MaterialFormat {
 
 const fromJwk = (bytes: Buffer): KeyMaterial => {
   const jwk = JSON.parse(bytes.toString('utf8')) as JsonWebKey & { k?: string };
-  if (jwk.kty === 'oct' && typeof jwk.k === 'string') return { type: 'symmetric-key', format: 'raw', bytes: Buffer.from(jwk.k, 'base64url'), spec: undefined };
-  return jwk['d'] === undefined ? fromPublic(createPublicKey({ key: jwk, format: 'jwk' })) : fromPrivate(createPrivateKey({ key: jwk, format: 'jwk' }));
+  if (jwk.kty === 'oct' && typeof jwk.k === 'string')
+    return { type: 'symmetric-key', format: 'raw', bytes: Buffer.from(jwk.k, 'base64url'), spec: undefined };
+  return jwk['d'] === undefined
+    ? fromPublic(createPublicKey({ key: jwk, format: 'jwk' }))
+    : fromPrivate(createPrivateKey({ key: jwk, format: 'jwk' }));
 };
 
 function fromPem(bytes: Buffer, passphrase: string | undefined): KeyMaterial {
   const text = bytes.toString('latin1');
-  if (text.includes('PRIVATE KEY-----')) return fromPrivate(createPrivateKey({ key: bytes, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) }));
+  if (text.includes('PRIVATE KEY-----'))
+    return fromPrivate(createPrivateKey({ key: bytes, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) }));
   return fromPublic(createPublicKey({ key: bytes, format: 'pem' }));
 }
 
@@ -68,12 +99,22 @@ function fromDer(bytes: Buffer, passphrase: string | undefined): KeyMaterial {
 
 function fromPkcs12(bytes: Buffer, passphrase: string | undefined): KeyMaterial {
   const store = forge.pkcs12.pkcs12FromAsn1(forge.asn1.fromDer(forge.util.createBuffer(bytes.toString('binary'))), passphrase ?? '');
-  const bags = [forge.pki.oids['pkcs8ShroudedKeyBag'], forge.pki.oids['keyBag']].flatMap((type) => (type === undefined ? [] : (store.getBags({ bagType: type })[type] ?? [])));
+  const bags = [forge.pki.oids['pkcs8ShroudedKeyBag'], forge.pki.oids['keyBag']].flatMap((type) =>
+    type === undefined ? [] : (store.getBags({ bagType: type })[type] ?? []),
+  );
   const bag = bags[0];
   if (bag === undefined) throw new CliError('the PKCS#12 file holds no private key', EXIT.usage);
-  if (bags.length > 1) throw new CliError(`the PKCS#12 file holds ${bags.length} private keys`, EXIT.usage, 'Export the one to import into a file of its own.');
+  if (bags.length > 1)
+    throw new CliError(
+      `the PKCS#12 file holds ${bags.length} private keys`,
+      EXIT.usage,
+      'Export the one to import into a file of its own.',
+    );
   // RSA keys are parsed by forge; every other kind is left as ASN.1.
-  const der = bag.key === undefined || bag.key === null ? forge.asn1.toDer(bag.asn1) : forge.asn1.toDer(forge.pki.wrapRsaPrivateKey(forge.pki.privateKeyToAsn1(bag.key)));
+  const der =
+    bag.key === undefined || bag.key === null
+      ? forge.asn1.toDer(bag.asn1)
+      : forge.asn1.toDer(forge.pki.wrapRsaPrivateKey(forge.pki.privateKeyToAsn1(bag.key)));
   return fromPrivate(createPrivateKey({ key: Buffer.from(der.getBytes(), 'binary'), format: 'der', type: 'pkcs8' }));
 }
 
@@ -88,11 +129,15 @@ export function parseMaterial(bytes: Buffer, format: MaterialFormat, passphrase:
     return { type: 'symmetric-key', format: 'raw', bytes: Buffer.from(bytes), spec: undefined };
   } catch (error) {
     if (error instanceof CliError) throw error;
-    const encrypted = /passphrase|interrupted or cancelled|bad decrypt|MAC could not be verified|Invalid password/i.test(String((error as Error).message));
+    const encrypted = /passphrase|interrupted or cancelled|bad decrypt|MAC could not be verified|Invalid password/i.test(
+      String((error as Error).message),
+    );
     throw new CliError(
       encrypted ? 'the file is encrypted and the passphrase is missing or wrong' : `the file could not be read as ${actual}`,
       EXIT.usage,
-      encrypted ? 'Give the passphrase in a file: --passphrase-file FILE.' : `Say what it is: --format ${MATERIAL_FORMATS.slice(1).join(' | ')}.`,
+      encrypted
+        ? 'Give the passphrase in a file: --passphrase-file FILE.'
+        : `Say what it is: --format ${MATERIAL_FORMATS.slice(1).join(' | ')}.`,
     );
   }
 }

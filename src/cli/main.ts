@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { CliError, type Command, EXIT, GLOBAL_OPTIONS, type Terminal } from './command.js';
-import { findCommand, nearest, parseInvocation, usageLine } from './parse.js';
 import { printable } from './output.js';
+import { findCommand, nearest, parseInvocation, usageLine } from './parse.js';
 import { COMMANDS } from './registry.js';
 
 const terminal: Terminal = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env };
@@ -15,11 +15,14 @@ function overview(words: readonly string[]): string {
 }
 
 function help(command: Command): string {
-  const optionText = (o: { name: string; short?: string; value?: string }): string => `${o.short === undefined ? '    ' : `-${o.short}, `}--${o.name}${o.value === undefined ? '' : ` ${o.value}`}`;
+  const optionText = (o: { name: string; short?: string; value?: string }): string =>
+    `${o.short === undefined ? '    ' : `-${o.short}, `}--${o.name}${o.value === undefined ? '' : ` ${o.value}`}`;
   const lines = [usageLine(command), '', command.summary];
   if (command.details !== undefined) lines.push('', command.details);
   if ((command.arguments ?? []).length > 0) lines.push('', ...(command.arguments ?? []).map((a) => `  ${a.name.padEnd(28)}  ${a.summary}`));
-  const list = (rows: readonly { name: string; short?: string; value?: string; summary: string; choices?: readonly string[] }[]): string[] =>
+  const list = (
+    rows: readonly { name: string; short?: string; value?: string; summary: string; choices?: readonly string[] }[],
+  ): string[] =>
     rows.map((o) => `  ${optionText(o).padEnd(28)}  ${o.summary}${o.choices === undefined ? '' : ` (${o.choices.join(', ')})`}`);
   if ((command.options ?? []).length > 0) lines.push('', 'Options', ...list(command.options ?? []));
   lines.push('', 'For every command', ...list(GLOBAL_OPTIONS));
@@ -39,8 +42,16 @@ async function run(words: readonly string[]): Promise<number> {
       terminal.stderr.write(overview(leading.slice(0, 1)));
       return words.includes('--help') || words.includes('-h') ? EXIT.ok : EXIT.usage;
     }
-    const guess = nearest(leading.slice(0, 2).join(' '), COMMANDS.map((c) => c.path.join(' '))) ?? nearest(leading[0] ?? '', [...new Set(COMMANDS.map((c) => c.path[0] ?? ''))]);
-    throw new CliError(`there is no command “${printable(leading.join(' '))}”${guess === undefined ? '' : `; did you mean \`aegis ${guess}\`?`}`, EXIT.usage, 'aegis help');
+    const guess =
+      nearest(
+        leading.slice(0, 2).join(' '),
+        COMMANDS.map((c) => c.path.join(' ')),
+      ) ?? nearest(leading[0] ?? '', [...new Set(COMMANDS.map((c) => c.path[0] ?? ''))]);
+    throw new CliError(
+      `there is no command “${printable(leading.join(' '))}”${guess === undefined ? '' : `; did you mean \`aegis ${guess}\`?`}`,
+      EXIT.usage,
+      'aegis help',
+    );
   }
   const invocation = parseInvocation(command, words.slice(command.path.length));
   if (invocation.switches.has('help')) {
@@ -62,8 +73,10 @@ try {
   const known = error instanceof CliError;
   const json = process.argv.includes('--json');
   const message = error instanceof Error ? error.message : String(error);
-  if (json) process.stderr.write(`${JSON.stringify({ error: message, ...(known && error.next !== undefined ? { next: error.next } : {}) })}\n`);
-  else process.stderr.write(`aegis: ${printable(message)}\n${known && error.next !== undefined ? `       ${printable(error.next)}\n` : ''}`);
+  if (json)
+    process.stderr.write(`${JSON.stringify({ error: message, ...(known && error.next !== undefined ? { next: error.next } : {}) })}\n`);
+  else
+    process.stderr.write(`aegis: ${printable(message)}\n${known && error.next !== undefined ? `       ${printable(error.next)}\n` : ''}`);
   if (!known && process.env['AEGIS_DEBUG'] === '1' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = known ? error.exitCode : EXIT.failure;
 }

@@ -7,4 +7,11 @@ import { RECORD_COMMANDS } from './commands/records.js';
 import { SERVICE_COMMANDS } from './commands/service.js';
 
 /** Every command, in the order help shows them. */
-export const COMMANDS: readonly Command[] = [...SERVICE_COMMANDS, ...KEY_COMMANDS, ...MATERIAL_COMMANDS, ...CRYPTO_COMMANDS, ...ACCESS_COMMANDS, ...RECORD_COMMANDS];
+export const COMMANDS: readonly Command[] = [
+  ...SERVICE_COMMANDS,
+  ...KEY_COMMANDS,
+  ...MATERIAL_COMMANDS,
+  ...CRYPTO_COMMANDS,
+  ...ACCESS_COMMANDS,
+  ...RECORD_COMMANDS,
+];

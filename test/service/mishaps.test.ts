@@ -169,7 +169,7 @@ describe('an operator’s mistakes', () => {
       `roots:\n  software:\n    kind: software\n    seal: { kind: key-file, path: software-root.key, create: true }\n  luna:\n    kind: pkcs11\n    module: /nowhere/libCryptoki2.so\n    slot: { label: p }\n    pin: { file: ${join(dataDir, 'pin')} }\n    storage: token\n`,
     );
     const service = await startService({ dataDir });
-    const roots = (await call(service, 'GET', '/v1/roots')).body['roots'] as { id: string; state: string; detail?: string }[];
+    const roots = (await call(service, 'GET', '/v1/roots')).body['items'] as { id: string; state: string; detail?: string }[];
     expect(roots.find((r) => r.id === 'software')?.state).toBe('ready');
     const luna = roots.find((r) => r.id === 'luna');
     expect(luna?.state).toBe('unavailable');
@@ -193,7 +193,7 @@ describe('an operator’s mistakes', () => {
     writeFileSync(root.pin.file, 'wrong-pin\n', { mode: 0o600 });
     const wrong = await startService({ dataDir, port });
     await sleep(3_000);
-    const seen = ((await call(wrong, 'GET', '/v1/roots')).body['roots'] as { id: string; state: string; detail?: string }[]).find(
+    const seen = ((await call(wrong, 'GET', '/v1/roots')).body['items'] as { id: string; state: string; detail?: string }[]).find(
       (r) => r.id === 'softhsm',
     );
     expect(seen?.state).toBe('unavailable');

@@ -12,9 +12,13 @@ const PAGE = [
   { name: 'cursor', value: 'CURSOR', summary: 'Where the last page ended.' },
 ] as const;
 const ID = { name: 'ID', summary: 'Id of the principal.' } as const;
-const PRINCIPAL = { kind: 'record', fields: ['id', 'kind', 'name', 'tenant', 'roles', 'disabled', 'tags', 'parentId', 'purpose', 'createdAt', 'revision'] } as const;
+const PRINCIPAL = {
+  kind: 'record',
+  fields: ['id', 'kind', 'name', 'tenant', 'roles', 'disabled', 'tags', 'parentId', 'purpose', 'createdAt', 'revision'],
+} as const;
 
-const without = (record: Record<string, unknown>): Record<string, unknown> => Object.fromEntries(Object.entries(record).filter(([, v]) => v !== undefined));
+const without = (record: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(record).filter(([, v]) => v !== undefined));
 
 const login: Command = {
   path: ['login'],
@@ -30,14 +34,22 @@ const login: Command = {
     const tokenFile = invocation.text['token-file'];
     const token = tokenFile === undefined ? (await promptSecret(terminal, 'API token: ')).trim() : readSecretFile(tokenFile);
     const ca = invocation.text['ca'];
-    const session = openSession({ ...invocation, text: { ...invocation.text, url } }, { ...terminal, env: { ...terminal.env, AEGIS_TOKEN: token, AEGIS_TOKEN_FILE: undefined } });
+    const session = openSession(
+      { ...invocation, text: { ...invocation.text, url } },
+      { ...terminal, env: { ...terminal.env, AEGIS_TOKEN: token, AEGIS_TOKEN_FILE: undefined } },
+    );
     const { body } = await callApi(session, 'GET', '/v1/whoami');
     const name = invocation.text['name'] ?? 'default';
     const contexts = readContexts(terminal.env);
     const keep = invocation.switches.has('keep-token-file') && tokenFile !== undefined;
-    writeContexts(terminal.env, { current: name, contexts: { ...contexts.contexts, [name]: { url, ...(keep ? { tokenFile } : { token }), ...(ca === undefined ? {} : { ca }) } } });
+    writeContexts(terminal.env, {
+      current: name,
+      contexts: { ...contexts.contexts, [name]: { url, ...(keep ? { tokenFile } : { token }), ...(ca === undefined ? {} : { ca }) } },
+    });
     const { principal } = body as { principal: { name: string; tenant: string; roles: string[] } };
-    terminal.stdout.write(`Logged in to ${url} as ${principal.name} (tenant ${principal.tenant}, ${principal.roles.join(', ')}); context “${name}” in ${contextPath(terminal.env)}\n`);
+    terminal.stdout.write(
+      `Logged in to ${url} as ${principal.name} (tenant ${principal.tenant}, ${principal.roles.join(', ')}); context “${name}” in ${contextPath(terminal.env)}\n`,
+    );
     return EXIT.ok;
   },
 };
@@ -48,10 +60,13 @@ const logout: Command = {
   run: async (invocation, terminal) => {
     const file = readContexts(terminal.env);
     const name = invocation.text['context'] ?? file.current;
-    if (name === undefined || file.contexts[name] === undefined) throw new CliError('there is no context to forget', EXIT.usage, 'aegis context list');
+    if (name === undefined || file.contexts[name] === undefined)
+      throw new CliError('there is no context to forget', EXIT.usage, 'aegis context list');
     const { [name]: _, ...contexts } = file.contexts;
     writeContexts(terminal.env, { contexts });
-    terminal.stdout.write(`Forgot context “${name}”. The token itself is still valid: revoke it with \`aegis token revoke\` if it should not be.\n`);
+    terminal.stdout.write(
+      `Forgot context “${name}”. The token itself is still valid: revoke it with \`aegis token revoke\` if it should not be.\n`,
+    );
     return EXIT.ok;
   },
 };
@@ -61,7 +76,12 @@ const contextList: Command = {
   summary: 'List saved contexts.',
   run: async (invocation, terminal) => {
     const file = readContexts(terminal.env);
-    const rows = Object.entries(file.contexts).map(([name, context]) => ({ current: name === file.current ? '*' : '', name, url: context.url, token: context.tokenFile ?? (context.token === undefined ? 'none' : 'saved') }));
+    const rows = Object.entries(file.contexts).map(([name, context]) => ({
+      current: name === file.current ? '*' : '',
+      name,
+      url: context.url,
+      token: context.tokenFile ?? (context.token === undefined ? 'none' : 'saved'),
+    }));
     if (invocation.switches.has('json')) printJson(terminal, rows);
     else printTable(terminal, ['current', 'name', 'url', 'token'], rows);
     return EXIT.ok;
@@ -96,8 +116,16 @@ const tokenIssue: Command = {
     const { text, lists, args, switches } = invocation;
     const out = text['out'];
     if (out !== undefined && existsSync(out)) throw new CliError(`${out} exists already`, EXIT.usage, 'Choose another file.');
-    const body = without({ principalId: args[0], name: text['name'], ttlMs: parseDuration(text['ttl'], 'ttl'), scope: lists['scope'] });
-    const answer = (await callApi(openSession(invocation, terminal), 'POST', '/v1/tokens', { body })).body as Record<string, unknown> & { token: string };
+    const ttlMs = parseDuration(text['ttl'], 'ttl');
+    const body = without({
+      principalId: args[0],
+      name: text['name'],
+      ttlSeconds: ttlMs === undefined ? undefined : Math.max(1, Math.round(ttlMs / 1_000)),
+      scope: lists['scope'],
+    });
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', '/v1/tokens', { body })).body as Record<string, unknown> & {
+      token: string;
+    };
     const { token, ...rest } = answer;
     if (out !== undefined) await writeOutput(out, terminal, [Buffer.from(`${token}\n`)], 0o600);
     if (switches.has('json')) printJson(terminal, out === undefined ? answer : rest);
@@ -115,20 +143,35 @@ const policyPut: Command = {
   ],
   options: [
     { name: 'dry-run', summary: 'Only check it and say what is wrong.' },
-    { name: 'mode', value: 'MODE', choices: ['enforce', 'dry-run'], summary: 'dry-run: evaluated and recorded, does not decide. Default enforce.' },
+    {
+      name: 'mode',
+      value: 'MODE',
+      choices: ['enforce', 'dry-run'],
+      summary: 'dry-run: evaluated and recorded, does not decide. Default enforce.',
+    },
     { name: 'expect-version', value: 'N', summary: 'Refuse if the active version is another.' },
   ],
   run: async (invocation, terminal) => {
     const { text, args, switches } = invocation;
     const source = (await readInput(args[1], terminal, 1024 * 1024)).toString('utf8');
-    const body = without({ source, dryRun: switches.has('dry-run') || undefined, mode: text['mode'], expectedVersion: text['expect-version'] === undefined ? undefined : Number(text['expect-version']) });
-    const { body: answer } = await callApi(openSession(invocation, terminal), 'PUT', `/v1/policies/${segment(args[0])}`, { body });
+    const body = without({
+      source,
+      dryRun: switches.has('dry-run') || undefined,
+      mode: text['mode'],
+    });
+    const expected = text['expect-version'];
+    const headers = expected === undefined ? {} : { 'if-match': `"${expected}"` };
+    const { body: answer } = await callApi(openSession(invocation, terminal), 'PUT', `/v1/policies/${segment(args[0])}`, { body, headers });
     return showProblems(answer, invocation.switches.has('json'), terminal);
   },
 };
 
 function showProblems(answer: unknown, json: boolean, terminal: Parameters<Command['run']>[1]): number {
-  const { problems = [], name, version } = answer as { problems?: { line: number; path: string; reason: string }[]; name?: string; version?: number };
+  const {
+    problems = [],
+    name,
+    version,
+  } = answer as { problems?: { line: number; path: string; reason: string }[]; name?: string; version?: number };
   if (json) printJson(terminal, answer);
   else if (problems.length > 0) printTable(terminal, ['line', 'path', 'reason'], problems);
   else terminal.stdout.write(name === undefined ? 'valid\n' : `${name} version ${version}: valid\n`);
@@ -157,13 +200,19 @@ const policyTest: Command = {
   ],
   run: async (invocation, terminal) => {
     const { text } = invocation;
-    const candidate = text['candidate'] === undefined ? undefined : (await readInput(text['candidate'], terminal, 1024 * 1024)).toString('utf8');
+    const candidate =
+      text['candidate'] === undefined ? undefined : (await readInput(text['candidate'], terminal, 1024 * 1024)).toString('utf8');
     const body = without({ operation: text['operation'], key: text['key'], principalId: text['principal'], candidate });
-    const answer = (await callApi(openSession(invocation, terminal), 'POST', '/v1/policies/test', { body })).body as { effect: string; statement: string; reason: string; explanation: { considered: Record<string, unknown>[] } };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', '/v1/policies/test', { body })).body as {
+      effect: string;
+      statement: string;
+      reason: string;
+      considered: Record<string, unknown>[];
+    };
     if (invocation.switches.has('json')) printJson(terminal, answer);
     else {
       printRecord(terminal, { effect: answer.effect, statement: answer.statement, reason: answer.reason });
-      printTable(terminal, ['statement', 'matched', 'why'], answer.explanation.considered);
+      printTable(terminal, ['statement', 'matched', 'why'], answer.considered);
     }
     return answer.effect === 'allow' ? EXIT.ok : EXIT.denied;
   },
@@ -180,7 +229,11 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     view: {
       kind: 'text',
       of: (body) => {
-        const { principal, method, scope } = body as { principal: { id: string; kind: string; name: string; tenant: string; roles: string[] }; method: string; scope?: string[] };
+        const { principal, method, scope } = body as {
+          principal: { id: string; kind: string; name: string; tenant: string; roles: string[] };
+          method: string;
+          scope?: string[];
+        };
         return `${principal.name}  ${principal.kind}  tenant ${principal.tenant}  roles ${principal.roles.join(',')}  by ${method}${scope === undefined ? '' : `  scope ${scope.join(',')}`}  ${principal.id}`;
       },
     },
@@ -205,7 +258,11 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     method: 'POST',
     to: () => '/v1/principals',
     body: ({ args, text, lists }) => {
-      const certificate = without({ fingerprint: text['certificate-fingerprint'], subject: text['certificate-subject'], subjectAltName: text['certificate-san'] });
+      const certificate = without({
+        fingerprint: text['certificate-fingerprint'],
+        subject: text['certificate-subject'],
+        subjectAltName: text['certificate-san'],
+      });
       return without({
         name: args[0],
         kind: text['kind'] ?? 'service',
@@ -227,7 +284,14 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     to: ({ text }) => `/v1/principals${query({ kind: text['kind'], limit: text['limit'], cursor: text['cursor'] })}`,
     view: { kind: 'table', columns: ['id', 'kind', 'name', 'roles', 'disabled', 'createdAt'] },
   }),
-  fromApi({ path: ['principal', 'get'], summary: 'Show a principal.', arguments: [ID], method: 'GET', to: ({ args }) => `/v1/principals/${segment(args[0])}`, view: PRINCIPAL }),
+  fromApi({
+    path: ['principal', 'get'],
+    summary: 'Show a principal.',
+    arguments: [ID],
+    method: 'GET',
+    to: ({ args }) => `/v1/principals/${segment(args[0])}`,
+    view: PRINCIPAL,
+  }),
   fromApi({
     path: ['principal', 'update'],
     summary: 'Change roles or tags, disable or enable.',
@@ -240,10 +304,22 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     ],
     method: 'PATCH',
     to: ({ args }) => `/v1/principals/${segment(args[0])}`,
-    body: ({ lists, switches }) => without({ roles: lists['role'], disabled: switches.has('disable') ? true : switches.has('enable') ? false : undefined, tags: parsePairs(lists['tag'], 'tag') }),
+    body: ({ lists, switches }) =>
+      without({
+        roles: lists['role'],
+        disabled: switches.has('disable') ? true : switches.has('enable') ? false : undefined,
+        tags: parsePairs(lists['tag'], 'tag'),
+      }),
     view: PRINCIPAL,
   }),
-  fromApi({ path: ['principal', 'delete'], summary: 'Delete a principal and revoke its tokens.', arguments: [ID], method: 'DELETE', to: ({ args }) => `/v1/principals/${segment(args[0])}`, view: { kind: 'text', of: () => 'deleted' } }),
+  fromApi({
+    path: ['principal', 'delete'],
+    summary: 'Delete a principal and revoke its tokens.',
+    arguments: [ID],
+    method: 'DELETE',
+    to: ({ args }) => `/v1/principals/${segment(args[0])}`,
+    view: { kind: 'text', of: () => 'deleted' },
+  }),
   tokenIssue,
   fromApi({
     path: ['token', 'list'],
@@ -253,8 +329,22 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     to: ({ text }) => `/v1/tokens${query({ principalId: text['principal'], limit: text['limit'], cursor: text['cursor'] })}`,
     view: { kind: 'table', columns: ['id', 'principalId', 'name', 'prefix', 'createdAt', 'expiresAt', 'revokedAt', 'scope'] },
   }),
-  fromApi({ path: ['token', 'revoke'], summary: 'Revoke an API token.', arguments: [{ name: 'TOKEN-ID', summary: 'Id of the token, not the token.' }], method: 'DELETE', to: ({ args }) => `/v1/tokens/${segment(args[0])}`, view: { kind: 'text', of: () => 'revoked' } }),
-  fromApi({ path: ['policy', 'list'], summary: 'List policy documents.', options: PAGE, method: 'GET', to: ({ text }) => `/v1/policies${query({ limit: text['limit'], cursor: text['cursor'] })}`, view: { kind: 'table', columns: ['name', 'version', 'mode', 'createdAt', 'createdBy'] } }),
+  fromApi({
+    path: ['token', 'revoke'],
+    summary: 'Revoke an API token.',
+    arguments: [{ name: 'TOKEN-ID', summary: 'Id of the token, not the token.' }],
+    method: 'DELETE',
+    to: ({ args }) => `/v1/tokens/${segment(args[0])}`,
+    view: { kind: 'text', of: () => 'revoked' },
+  }),
+  fromApi({
+    path: ['policy', 'list'],
+    summary: 'List policy documents.',
+    options: PAGE,
+    method: 'GET',
+    to: ({ text }) => `/v1/policies${query({ limit: text['limit'], cursor: text['cursor'] })}`,
+    view: { kind: 'table', columns: ['name', 'version', 'mode', 'createdAt', 'createdBy'] },
+  }),
   fromApi({
     path: ['policy', 'show'],
     summary: 'Print a policy document.',
@@ -267,7 +357,14 @@ export const ACCESS_COMMANDS: readonly Command[] = [
   policyPut,
   policyValidate,
   policyTest,
-  fromApi({ path: ['policy', 'history'], summary: 'List the versions of a policy document.', arguments: [{ name: 'NAME', summary: 'Name of the document.' }], method: 'GET', to: ({ args }) => `/v1/policies/${segment(args[0])}/history`, view: { kind: 'table', columns: ['version', 'active', 'mode', 'createdAt', 'createdBy'] } }),
+  fromApi({
+    path: ['policy', 'history'],
+    summary: 'List the versions of a policy document.',
+    arguments: [{ name: 'NAME', summary: 'Name of the document.' }],
+    method: 'GET',
+    to: ({ args }) => `/v1/policies/${segment(args[0])}/history`,
+    view: { kind: 'table', columns: ['version', 'active', 'mode', 'createdAt', 'createdBy'] },
+  }),
   fromApi({
     path: ['policy', 'rollback'],
     summary: 'Make an earlier version the active one (as a new version).',
@@ -278,5 +375,12 @@ export const ACCESS_COMMANDS: readonly Command[] = [
     body: ({ text }) => ({ version: Number(text['version']) }),
     view: { kind: 'record', fields: ['name', 'version', 'mode'] },
   }),
-  fromApi({ path: ['policy', 'delete'], summary: 'Delete a policy document.', arguments: [{ name: 'NAME', summary: 'Name of the document.' }], method: 'DELETE', to: ({ args }) => `/v1/policies/${segment(args[0])}`, view: { kind: 'text', of: () => 'deleted' } }),
+  fromApi({
+    path: ['policy', 'delete'],
+    summary: 'Delete a policy document.',
+    arguments: [{ name: 'NAME', summary: 'Name of the document.' }],
+    method: 'DELETE',
+    to: ({ args }) => `/v1/policies/${segment(args[0])}`,
+    view: { kind: 'text', of: () => 'deleted' },
+  }),
 ];

@@ -7,11 +7,14 @@ import { writeOutput } from '../files.js';
 import { printJson } from '../output.js';
 import { openSession } from '../session.js';
 
+const DAY_MS = 86_400_000;
+/** Both halves of a pair are objects; a list for people leaves the public halves out. */
+const LISTED_TYPES = ['symmetric-key', 'private-key', 'secret-data', 'split-key', 'pgp-key'] as const;
 const KEY = { name: 'KEY', summary: 'Id or alias of the key.' } as const;
 const RECORD_FIELDS = [
   'id',
   'name',
-  'aliases',
+  'names',
   'spec',
   'type',
   'state',
@@ -87,12 +90,15 @@ export function newKeyBody(invocation: Invocation, name: string | undefined): Re
     root: text['root'],
     description: text['description'],
     tags: parsePairs(lists['tag'], 'tag'),
-    objectGroup: text['group'],
+    group: text['group'],
     activationDate: date('activation'),
     processStartDate: date('process-start'),
     protectStopDate: date('protect-stop'),
     deactivationDate: date('deactivation'),
-    rotation: everyMs === undefined && afterUses === undefined ? undefined : without({ everyMs, afterUses }),
+    rotation:
+      everyMs === undefined && afterUses === undefined
+        ? undefined
+        : without({ everyDays: everyMs === undefined ? undefined : everyMs / DAY_MS, afterUses }),
     usageLimits: total === undefined ? undefined : { unit: 'object', total },
   });
 }
@@ -216,7 +222,7 @@ export const KEY_COMMANDS: readonly Command[] = [
         name: text['name'],
         state: lists['state'],
         spec: lists['spec'],
-        type: lists['type'],
+        type: lists['type'] ?? LISTED_TYPES,
         root: text['root'],
         limit: text['limit'],
         cursor: text['cursor'],
@@ -275,7 +281,10 @@ export const KEY_COMMANDS: readonly Command[] = [
     options: [{ name: 'pending', value: 'DURATION', summary: 'Window in which it can be cancelled, e.g. 7d. Default by configuration.' }],
     method: 'POST',
     to: ({ args }) => `/v1/keys/${segment(args[0])}/destroy`,
-    body: ({ text }) => without({ pendingMs: parseDuration(text['pending'], 'pending') }),
+    body: ({ text }) => {
+      const pendingMs = parseDuration(text['pending'], 'pending');
+      return without({ pendingDays: pendingMs === undefined ? undefined : pendingMs / DAY_MS });
+    },
     view: RECORD,
   }),
   verb('cancel-destroy', 'Cancel a pending destroy.'),

@@ -1,7 +1,7 @@
-import { type KeySpec, KEY_SPEC_NAMES } from '@aegis/rot-spi/vocabulary';
+import { KEY_SPEC_NAMES, type KeySpec } from '@aegis/rot-spi/vocabulary';
+import { segment } from '../api-command.js';
 import { callApi } from '../client.js';
 import { CliError, type Command, EXIT, type Terminal } from '../command.js';
-import { segment } from '../api-command.js';
 import { promptSecret, readInput, writeOutput } from '../files.js';
 import { type KeyMaterial, MATERIAL_FORMATS, type MaterialFormat, parseMaterial, wrapForImport } from '../key-material.js';
 import { printJson, printRecord } from '../output.js';
@@ -14,9 +14,11 @@ const MAX_MATERIAL_BYTES = 256 * 1024;
 const AES_BY_BYTES: Readonly<Record<number, KeySpec>> = { 16: 'aes-128', 24: 'aes-192', 32: 'aes-256' };
 
 function specFor(material: KeyMaterial, asked: string | undefined): string {
-  if (asked !== undefined && material.spec !== undefined && asked !== material.spec) throw new CliError(`the file holds a key of specification ${material.spec}, not ${asked}`, EXIT.usage);
+  if (asked !== undefined && material.spec !== undefined && asked !== material.spec)
+    throw new CliError(`the file holds a key of specification ${material.spec}, not ${asked}`, EXIT.usage);
   const spec = asked ?? material.spec ?? AES_BY_BYTES[material.bytes.length];
-  if (spec === undefined) throw new CliError('the file does not say what kind of key it is', EXIT.usage, 'Add --spec, e.g. --spec hmac-sha256.');
+  if (spec === undefined)
+    throw new CliError('the file does not say what kind of key it is', EXIT.usage, 'Add --spec, e.g. --spec hmac-sha256.');
   return spec;
 }
 
@@ -25,7 +27,15 @@ async function importWrapped(session: Session, material: KeyMaterial, spec: stri
   const created = await callApi(session, 'POST', '/v1/import-wrapping-keys', { body: root === undefined ? {} : { root } });
   const { id, publicKey } = created.body as { id: string; publicKey: string };
   const wrapped = wrapForImport(publicKey, material.bytes);
-  const request = { ...body, type: material.type, spec, wrappingKey: id, wrapAlgorithm: 'rsa-aes-kwp', wrapped: wrapped.toString('base64'), format: material.format };
+  const request = {
+    ...body,
+    type: material.type,
+    spec,
+    wrappingKey: id,
+    wrapAlgorithm: 'rsa-aes-kwp',
+    wrapped: wrapped.toString('base64'),
+    format: material.format,
+  };
   return (await callApi(session, 'POST', '/v1/keys/import', { body: request })).body;
 }
 
@@ -47,7 +57,12 @@ const importKey: Command = {
   run: async (invocation, terminal) => {
     const { args, text, switches } = invocation;
     const file = await readInput(args[1], terminal, MAX_MATERIAL_BYTES);
-    const passphrase = text['passphrase-file'] !== undefined ? readSecretFile(text['passphrase-file']) : switches.has('ask-passphrase') ? await promptSecret(terminal, 'Passphrase: ') : undefined;
+    const passphrase =
+      text['passphrase-file'] !== undefined
+        ? readSecretFile(text['passphrase-file'])
+        : switches.has('ask-passphrase')
+          ? await promptSecret(terminal, 'Passphrase: ')
+          : undefined;
     const material = parseMaterial(file, (text['format'] ?? 'auto') as MaterialFormat, passphrase);
     try {
       const spec = specFor(material, text['spec']);
@@ -55,7 +70,11 @@ const importKey: Command = {
       const body = newKeyBody(invocation, args[0]);
       const answer =
         material.type === 'public-key'
-          ? (await callApi(session, 'POST', '/v1/objects/register', { body: { ...body, type: 'public-key', spec, format: 'spki', material: material.bytes.toString('base64') } })).body
+          ? (
+              await callApi(session, 'POST', '/v1/objects/register', {
+                body: { ...body, type: 'public-key', spec, format: 'spki', material: material.bytes.toString('base64') },
+              })
+            ).body
           : await importWrapped(session, material, spec, body);
       show(answer, switches.has('json'), terminal);
     } finally {
@@ -92,7 +111,11 @@ const exportKey: Command = {
       ...(text['wrapping-key'] === undefined ? {} : { wrappingKey: text['wrapping-key'] }),
       ...(text['wrap-algorithm'] === undefined ? {} : { wrapAlgorithm: text['wrap-algorithm'] }),
     };
-    const answer = (await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(args[0])}/export`, { body })).body as { material: string; format: string; keyVersion?: number };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(args[0])}/export`, { body })).body as {
+      material: string;
+      format: string;
+      keyVersion?: number;
+    };
     const bytes = Buffer.from(answer.material, 'base64');
     await writeOutput(text['out'], terminal, [bytes], 0o600);
     bytes.fill(0);

@@ -39,15 +39,27 @@ interface RecordRow {
   readonly resource?: { readonly id: string; readonly name?: string };
   readonly [field: string]: unknown;
 }
-const toRow = (record: RecordRow): Record<string, unknown> => ({ ...record, actor: `${record.actor.kind}:${record.actor.name}`, resource: record.resource?.name ?? record.resource?.id });
+const toRow = (record: RecordRow): Record<string, unknown> => ({
+  ...record,
+  actor: `${record.actor.kind}:${record.actor.name}`,
+  resource: record.resource?.name ?? record.resource?.id,
+});
 
 const list: Command = {
   path: ['audit', 'list'],
   summary: 'List audit records, newest first.',
-  options: [...FILTERS, { name: 'limit', value: 'N', summary: 'Page size.' }, { name: 'cursor', value: 'CURSOR', summary: 'Where the last page ended.' }],
+  options: [
+    ...FILTERS,
+    { name: 'limit', value: 'N', summary: 'Page size.' },
+    { name: 'cursor', value: 'CURSOR', summary: 'Where the last page ended.' },
+  ],
   run: async (invocation, terminal) => {
     const { text } = invocation;
-    const { body } = await callApi(openSession(invocation, terminal), 'GET', `/v1/audit${query({ ...filterPairs(invocation), limit: text['limit'], cursor: text['cursor'] })}`);
+    const { body } = await callApi(
+      openSession(invocation, terminal),
+      'GET',
+      `/v1/audit${query({ ...filterPairs(invocation), limit: text['limit'], cursor: text['cursor'] })}`,
+    );
     const page = body as { items: RecordRow[]; next?: string };
     if (invocation.switches.has('json')) printJson(terminal, page);
     else {
@@ -62,7 +74,10 @@ const POLL_MS = 1_000;
 const tail: Command = {
   path: ['audit', 'tail'],
   summary: 'Follow the audit log until interrupted.',
-  options: [...FILTERS.filter((o) => !['since', 'until'].includes(o.name)), { name: 'lines', value: 'N', summary: 'Records to begin with. Default 10.' }],
+  options: [
+    ...FILTERS.filter((o) => !['since', 'until'].includes(o.name)),
+    { name: 'lines', value: 'N', summary: 'Records to begin with. Default 10.' },
+  ],
   run: async (invocation, terminal) => {
     const session = openSession(invocation, terminal);
     const seen = new Set<string>();
@@ -89,11 +104,19 @@ const tail: Command = {
 const exportAudit: Command = {
   path: ['audit', 'export'],
   summary: 'Export audit records with their chain and checkpoints.',
-  options: [...FILTERS, { name: 'format', value: 'FORMAT', choices: ['jsonl', 'csv'], summary: 'jsonl (default; can be verified offline) or csv.' }, { name: 'out', value: 'FILE', summary: 'Default: standard output.' }],
+  options: [
+    ...FILTERS,
+    { name: 'format', value: 'FORMAT', choices: ['jsonl', 'csv'], summary: 'jsonl (default; can be verified offline) or csv.' },
+    { name: 'out', value: 'FILE', summary: 'Default: standard output.' },
+  ],
   example: 'aegis audit export --format jsonl --out log.jsonl',
   run: async (invocation, terminal) => {
     const format = invocation.text['format'] ?? 'jsonl';
-    const stream = await streamApi(openSession(invocation, terminal), 'GET', `/v1/audit/export${query({ ...filterPairs(invocation), format })}`);
+    const stream = await streamApi(
+      openSession(invocation, terminal),
+      'GET',
+      `/v1/audit/export${query({ ...filterPairs(invocation), format })}`,
+    );
     const progress = makeProgress(terminal, 'exporting');
     await writeOutput(invocation.text['out'], terminal, counted(stream, progress.advance), 0o600);
     progress.done();
@@ -112,18 +135,38 @@ const verify: Command = {
   path: ['audit', 'verify'],
   summary: 'Verify an export offline, or, without a file, the log of the service. Names the first bad record.',
   arguments: [{ name: 'FILE', summary: 'An export in jsonl.', optional: true }],
-  options: [{ name: 'public-key', value: 'FILE', summary: 'PEM of the checkpoint key you trust; without it the key in the file is shown, not trusted.' }],
+  options: [
+    {
+      name: 'public-key',
+      value: 'FILE',
+      summary: 'PEM of the checkpoint key you trust; without it the key in the file is shown, not trusted.',
+    },
+  ],
   details: 'Only checkpoints kept elsewhere protect against someone who owns the database: keep exports.',
   example: 'aegis audit verify log.jsonl',
   run: async (invocation, terminal) => {
     const [path] = invocation.args;
-    const result = path === undefined ? (await callApi(openSession(invocation, terminal), 'POST', '/v1/audit/verify', { body: {} })).body : await verifyFile(path, invocation.text['public-key']);
-    const verification = result as { valid: boolean; records: number; chains: number; checkpoints: number; firstBad?: { node: string; boot: string; sequence: number; reason: string }; problems: string[]; notes?: string[] };
+    const result =
+      path === undefined
+        ? (await callApi(openSession(invocation, terminal), 'POST', '/v1/audit/verify', { body: {} })).body
+        : await verifyFile(path, invocation.text['public-key']);
+    const verification = result as {
+      valid: boolean;
+      records: number;
+      chains: number;
+      checkpoints: number;
+      firstBad?: { node: string; boot: string; sequence: number; reason: string };
+      problems: string[];
+      notes?: string[];
+    };
     if (invocation.switches.has('json')) printJson(terminal, verification);
     else {
-      terminal.stdout.write(`${verification.valid ? 'valid' : 'NOT VALID'}: ${verification.records} records in ${verification.chains} chains, ${verification.checkpoints} checkpoints\n`);
+      terminal.stdout.write(
+        `${verification.valid ? 'valid' : 'NOT VALID'}: ${verification.records} records in ${verification.chains} chains, ${verification.checkpoints} checkpoints\n`,
+      );
       const bad = verification.firstBad;
-      if (bad !== undefined) terminal.stdout.write(`first bad record: node ${bad.node} boot ${bad.boot} sequence ${bad.sequence}: ${bad.reason}\n`);
+      if (bad !== undefined)
+        terminal.stdout.write(`first bad record: node ${bad.node} boot ${bad.boot} sequence ${bad.sequence}: ${bad.reason}\n`);
       for (const problem of verification.problems) terminal.stdout.write(`- ${problem}\n`);
     }
     return verification.valid ? EXIT.ok : EXIT.verificationFailed;
@@ -179,9 +222,28 @@ export const RECORD_COMMANDS: readonly Command[] = [
   tail,
   exportAudit,
   verify,
-  fromApi({ path: ['audit', 'health'], summary: 'Whether records become durable and are folded into checkpoints.', method: 'GET', to: () => '/v1/audit/health', view: { kind: 'record' } }),
-  fromApi({ path: ['root', 'list'], summary: 'List roots of trust and their health.', method: 'GET', to: () => '/v1/roots', view: { kind: 'table', columns: ['id', 'kind', 'state', 'isDefault', 'hosts', 'detail'], items: 'roots' } }),
-  fromApi({ path: ['root', 'get'], summary: 'Show a root: module facts and capabilities.', arguments: [{ name: 'ROOT', summary: 'Name of the root.' }], method: 'GET', to: ({ args }) => `/v1/roots/${segment(args[0])}`, view: { kind: 'text', of: (body) => JSON.stringify(body, undefined, 2) } }),
+  fromApi({
+    path: ['audit', 'health'],
+    summary: 'Whether records become durable and are folded into checkpoints.',
+    method: 'GET',
+    to: () => '/v1/audit/health',
+    view: { kind: 'record' },
+  }),
+  fromApi({
+    path: ['root', 'list'],
+    summary: 'List roots of trust and their health.',
+    method: 'GET',
+    to: () => '/v1/roots',
+    view: { kind: 'table', columns: ['id', 'kind', 'state', 'isDefault', 'hosts', 'detail'] },
+  }),
+  fromApi({
+    path: ['root', 'get'],
+    summary: 'Show a root: module facts and capabilities.',
+    arguments: [{ name: 'ROOT', summary: 'Name of the root.' }],
+    method: 'GET',
+    to: ({ args }) => `/v1/roots/${segment(args[0])}`,
+    view: { kind: 'text', of: (body) => JSON.stringify(body, undefined, 2) },
+  }),
   rotateSeal,
   backupCreate,
 ];

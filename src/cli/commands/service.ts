@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { callApi } from '../client.js';
 import { CliError, type Command, EXIT, type Invocation, type OptionRow, type Terminal } from '../command.js';
 import { completionScript, type Shell } from '../completion.js';
-import { callApi } from '../client.js';
 import { promptSecret } from '../files.js';
 import { printJson, printRecord, printTable } from '../output.js';
 import { COMMANDS } from '../registry.js';
@@ -20,7 +20,14 @@ const CONFIG_OPTIONS: readonly OptionRow[] = [
 const loadApp = () => import('../../app/index.js');
 
 const flagsOf = ({ text }: Invocation): Record<string, string> => {
-  const names = { config: 'config', 'data-dir': 'dataDir', 'rest-port': 'restPort', 'rest-host': 'restHost', 'default-root': 'defaultRoot', 'log-level': 'logLevel' } as const;
+  const names = {
+    config: 'config',
+    'data-dir': 'dataDir',
+    'rest-port': 'restPort',
+    'rest-host': 'restHost',
+    'default-root': 'defaultRoot',
+    'log-level': 'logLevel',
+  } as const;
   return Object.fromEntries(Object.entries(names).flatMap(([option, flag]) => (text[option] === undefined ? [] : [[flag, text[option]]])));
 };
 
@@ -31,16 +38,28 @@ async function withApp(work: (app: Awaited<ReturnType<typeof loadApp>>) => Promi
     return await work(app);
   } catch (error) {
     if (error instanceof app.StartError) throw new CliError(error.message, EXIT.unavailable, error.next);
-    if (error instanceof app.ConfigError) throw new CliError(error.message, EXIT.usage, 'Mend the configuration, then check it: aegis config validate');
+    if (error instanceof app.ConfigError)
+      throw new CliError(error.message, EXIT.usage, 'Mend the configuration, then check it: aegis config validate');
     throw error;
   }
 }
 
-const runUp = (invocation: Invocation): Promise<number> => withApp((app) => app.serve(app.loadConfig(flagsOf(invocation)), { hsm: invocation.switches.has('hsm') }));
+const runUp = (invocation: Invocation): Promise<number> =>
+  withApp((app) => app.serve(app.loadConfig(flagsOf(invocation)), { hsm: invocation.switches.has('hsm') }));
 
 const HSM = { name: 'hsm', summary: 'Provision a SoftHSM2 token in the data directory and add it as root `softhsm`.' } as const;
-const up: Command = { path: ['up'], summary: 'Set up what is missing and run the service in the foreground.', options: [...CONFIG_OPTIONS, HSM], run: runUp };
-const serve: Command = { path: ['serve'], summary: 'Run the service in the foreground (the same as up).', options: [...CONFIG_OPTIONS, HSM], run: runUp };
+const up: Command = {
+  path: ['up'],
+  summary: 'Set up what is missing and run the service in the foreground.',
+  options: [...CONFIG_OPTIONS, HSM],
+  run: runUp,
+};
+const serve: Command = {
+  path: ['serve'],
+  summary: 'Run the service in the foreground (the same as up).',
+  options: [...CONFIG_OPTIONS, HSM],
+  run: runUp,
+};
 
 const init: Command = {
   path: ['init'],
@@ -64,8 +83,16 @@ const status: Command = {
       printJson(terminal, body);
       return EXIT.ok;
     }
-    const { roots, audit, database, policies, planes, ...rest } = body as Record<string, Record<string, unknown>> & { roots: Record<string, unknown>[]; planes: Record<string, unknown>[] };
-    printRecord(terminal, { ...rest, database: `${database?.['kind']} ${database?.['state']}`, audit: audit?.['state'], policies: `${policies?.['documents']} documents, ${policies?.['statements']} statements` });
+    const { roots, audit, database, policies, planes, ...rest } = body as Record<string, Record<string, unknown>> & {
+      roots: Record<string, unknown>[];
+      planes: Record<string, unknown>[];
+    };
+    printRecord(terminal, {
+      ...rest,
+      database: `${database?.['kind']} ${database?.['state']}`,
+      audit: audit?.['state'],
+      policies: `${policies?.['documents']} documents, ${policies?.['statements']} statements`,
+    });
     terminal.stdout.write('\n');
     printTable(terminal, ['id', 'kind', 'state', 'isDefault', 'detail'], roots);
     printTable(terminal, ['name', 'address'], planes);
@@ -81,7 +108,12 @@ const doctor: Command = {
     withApp(async (app) => {
       const checks = await app.diagnose(flagsOf(invocation), () => openSession(invocation, terminal));
       if (invocation.switches.has('json')) printJson(terminal, checks);
-      else printTable(terminal, ['state', 'check', 'detail', 'next'], checks.map((c) => ({ ...c })));
+      else
+        printTable(
+          terminal,
+          ['state', 'check', 'detail', 'next'],
+          checks.map((c) => ({ ...c })),
+        );
       return checks.some((c) => c.state === 'fail') ? EXIT.failure : EXIT.ok;
     }),
 };
@@ -94,7 +126,10 @@ const configValidate: Command = {
     withApp(async (app) => {
       const config = app.loadConfig(flagsOf(invocation));
       if (invocation.switches.has('json')) printJson(terminal, { valid: true, file: config.configFile ?? null });
-      else terminal.stdout.write(`valid${config.configFile === undefined ? ' (no file; defaults and environment)' : `: ${config.configFile}`}\n`);
+      else
+        terminal.stdout.write(
+          `valid${config.configFile === undefined ? ' (no file; defaults and environment)' : `: ${config.configFile}`}\n`,
+        );
       return EXIT.ok;
     }),
 };
@@ -106,7 +141,10 @@ const configShow: Command = {
   run: (invocation, terminal) =>
     withApp(async (app) => {
       const { origins, databaseUrl, ...config } = app.loadConfig(flagsOf(invocation));
-      const shown = { ...config, databaseUrl: databaseUrl === undefined ? 'private server' : databaseUrl.replace(/:\/\/([^:@/]*):[^@/]*@/, '://$1:…@') };
+      const shown = {
+        ...config,
+        databaseUrl: databaseUrl === undefined ? 'private server' : databaseUrl.replace(/:\/\/([^:@/]*):[^@/]*@/, '://$1:…@'),
+      };
       printJson(terminal, { ...shown, origins });
       return EXIT.ok;
     }),
@@ -129,7 +167,8 @@ const completion: Command = {
   example: 'source <(aegis completion bash)',
   run: async ({ args }, terminal) => {
     const [shell = ''] = args;
-    if (!['bash', 'zsh', 'fish'].includes(shell)) throw new CliError(`there is no completion for “${shell}”`, EXIT.usage, 'bash, zsh or fish');
+    if (!['bash', 'zsh', 'fish'].includes(shell))
+      throw new CliError(`there is no completion for “${shell}”`, EXIT.usage, 'bash, zsh or fish');
     terminal.stdout.write(completionScript(shell as Shell, COMMANDS));
     return EXIT.ok;
   },
@@ -163,7 +202,12 @@ const backupRestore: Command = {
   details: 'Refuses where the configured roots of trust are not the ones the keys were sealed by, and says which is missing.',
   run: (invocation, terminal) =>
     withApp(async (app) => {
-      const report = await app.restoreBackupFile(app.loadConfig(flagsOf(invocation)), invocation.args[0] ?? '', await passphraseOf(invocation, terminal), terminal.stderr);
+      const report = await app.restoreBackupFile(
+        app.loadConfig(flagsOf(invocation)),
+        invocation.args[0] ?? '',
+        await passphraseOf(invocation, terminal),
+        terminal.stderr,
+      );
       if (invocation.switches.has('json')) printJson(terminal, report);
       else printRecord(terminal, report);
       return EXIT.ok;
@@ -192,11 +236,29 @@ const policyTemplate: Command = {
       try {
         writeFileSync(path, app.CONFIG_TEMPLATE, { flag: 'wx', mode: 0o600 });
       } catch (error) {
-        throw new CliError(`${path} cannot be written (${(error as NodeJS.ErrnoException).code})`, EXIT.failure, 'An existing file is never overwritten: choose another with --out.');
+        throw new CliError(
+          `${path} cannot be written (${(error as NodeJS.ErrnoException).code})`,
+          EXIT.failure,
+          'An existing file is never overwritten: choose another with --out.',
+        );
       }
       terminal.stdout.write(`${path}\n`);
       return EXIT.ok;
     }),
 };
 
-export const SERVICE_COMMANDS: readonly Command[] = [up, serve, init, status, doctor, recoverAdmin, backupVerify, backupRestore, configValidate, configShow, configSchema, policyTemplate, completion];
+export const SERVICE_COMMANDS: readonly Command[] = [
+  up,
+  serve,
+  init,
+  status,
+  doctor,
+  recoverAdmin,
+  backupVerify,
+  backupRestore,
+  configValidate,
+  configShow,
+  configSchema,
+  policyTemplate,
+  completion,
+];

@@ -1,0 +1,38 @@
+/** What `npm start` prints when the service is ready: what runs where, and commands to try that work as written. */
+export interface FirstWords {
+  readonly url: string;
+  readonly dataDir: string;
+  readonly database: string;
+  readonly roots: readonly { readonly id: string; readonly state: string; readonly detail?: string | undefined }[];
+  readonly defaultRoot: string;
+  /** Only on the very first start: shown once, here, and never again. */
+  readonly token: string | undefined;
+}
+
+export function firstWords({ url, dataDir, database, roots, defaultRoot, token }: FirstWords): string {
+  const rootOption = roots.some((r) => r.id === 'softhsm') && defaultRoot !== 'softhsm' ? ' --root softhsm' : '';
+  const lines = [
+    '',
+    `Aegis is ready at ${url}   (interactive API docs: ${url}/docs)`,
+    `  data       ${dataDir}`,
+    `  database   ${database}`,
+    ...roots.map(
+      (r) => `  root       ${r.id}: ${r.state}${r.id === defaultRoot ? ' (default)' : ''}${r.detail === undefined ? '' : ` — ${r.detail}`}`,
+    ),
+    '',
+    ...(token === undefined
+      ? [`  The admin token is in ${dataDir}/admin-token.`]
+      : ['  Admin token, shown this once (and kept, readable by you only, in the data directory as admin-token):', `  ${token}`]),
+    '',
+    'Try, in a second shell in this directory:',
+    `  npx aegis key create invoice --spec ec-p256 --usage sign,verify --activate${rootOption}`,
+    '  npx aegis sign --key invoice --in README.md --out README.sig',
+    '  npx aegis key public invoice --format pem > pub.pem',
+    '  openssl dgst -sha256 -verify pub.pem -signature README.sig README.md',
+    '  npx aegis audit list',
+    '',
+    'Stop with Ctrl-C; the next start uses the same data.',
+    '',
+  ];
+  return `${lines.join('\n')}\n`;
+}
