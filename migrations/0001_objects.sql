@@ -51,7 +51,8 @@ CREATE TABLE object (
     LEAST(
       CASE WHEN state = 'pre-active' THEN activation END,
       CASE WHEN state IN ('pre-active', 'active') THEN deactivation END,
-      CASE WHEN state NOT IN ('destroyed', 'destroyed-compromised') THEN destroy_due END,
+      -- In any state: on a destroyed object it marks a destruction that its root has not confirmed yet.
+      destroy_due,
       CASE WHEN state = 'active' AND NOT archived THEN current_since + rotation_every_ms END,
       CASE WHEN state = 'active' AND NOT archived AND use_due THEN 0 END
     )

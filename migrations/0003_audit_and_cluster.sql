@@ -11,6 +11,7 @@ CREATE TABLE audit_chain (
   fence integer NOT NULL DEFAULT 0,
   started timestamptz NOT NULL DEFAULT now(),
   UNIQUE (node, boot),
+  -- Chain rows of which nothing was committed yet have sequence 0 and an empty hash.
   CHECK (folded <= sequence)
 ) WITH (fillfactor = 50);
 

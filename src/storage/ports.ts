@@ -143,8 +143,8 @@ export interface ClusterStore {
   exclusively<T>(name: string, job: () => Promise<T>): Promise<T | undefined>;
   /** Resolves once every live node has seen `epoch` or lost its lease, at most `timeoutMs`; false on time-out. */
   effective(epoch: number, timeoutMs: number): Promise<boolean>;
-  /** Called after every change of the epoch (own or foreign). */
-  onChange(listener: (epoch: number) => void): void;
+  /** Called after every change of the epoch (own or foreign), with whether policies or settings are among what changed. */
+  onChange(listener: (epoch: number, changes: { readonly policies: boolean; readonly settings: boolean }) => void): void;
 }
 
 export interface Storage {

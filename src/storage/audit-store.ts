@@ -1,0 +1,214 @@
+import type { AuditCheckpoint, AuditFilter, AuditRecord, ChainLink } from '../domain/index.js';
+import { type Database, query } from './database.js';
+import { toStorageFault } from './failures.js';
+import { pageLimit, parseCursor, toPage } from './page-cursor.js';
+import type { AuditStore, ChainedRecord } from './ports.js';
+
+/** Rows fetched at a time by the stream: bounds its memory whatever the length of the log. */
+const STREAM_ROWS = 500;
+const MAX_LEAVES = 100_000;
+const FOLD_LOCK = `hashtextextended('aegis audit fold', 0)`;
+
+const COLUMNS = `c.node, c.boot, r.chain, r.sequence, r.at, encode(r.previous, 'hex') AS previous, encode(r.hash, 'hex') AS hash, r.canonical`;
+
+interface RecordRow {
+  readonly node: string;
+  readonly boot: string;
+  readonly chain: number;
+  readonly sequence: number;
+  readonly at: number;
+  readonly previous: string;
+  readonly hash: string;
+  readonly canonical: string;
+}
+
+const toChained = (row: RecordRow): ChainedRecord => {
+  const chain: ChainLink = { node: row.node, boot: row.boot, sequence: row.sequence, previous: row.previous, hash: row.hash };
+  return { record: { ...(JSON.parse(row.canonical) as AuditRecord), chain }, chain, canonical: row.canonical };
+};
+
+const FILTER_COLUMNS: Readonly<Record<Exclude<keyof AuditFilter, 'since' | 'until'>, string>> = {
+  actor: 'actor',
+  parent: 'parent',
+  action: 'action',
+  operation: 'operation',
+  resource: 'resource',
+  outcome: 'outcome',
+  requestId: 'request_id',
+  plane: 'plane',
+};
+
+/** The filter as SQL over `audit_record r`; a zero character matches nothing, as the columns hold none. */
+const conditions = (tenant: string | undefined, filter: AuditFilter): { where: string; values: unknown[] } => {
+  const values: unknown[] = [];
+  const where: string[] = [];
+  const add = (sql: string, value: unknown): void => {
+    values.push(typeof value === 'string' ? value.replaceAll('\0', '\u{fffd}') : value);
+    where.push(`r.${sql} $${values.length}`);
+  };
+  if (tenant !== undefined) add('tenant =', tenant);
+  for (const [field, column] of Object.entries(FILTER_COLUMNS)) {
+    const value = filter[field as keyof AuditFilter];
+    if (value !== undefined) add(`${column} =`, value);
+  }
+  if (filter.since !== undefined) add('at >=', Math.ceil(filter.since));
+  if (filter.until !== undefined) add('at <=', Math.floor(filter.until));
+  return { where: where.length === 0 ? 'true' : where.join(' AND '), values };
+};
+
+const HEADS = {
+  name: 'chain-heads',
+  text: `SELECT c.node, c.boot, r.sequence, encode(r.previous, 'hex') AS previous, encode(r.hash, 'hex') AS hash
+    FROM audit_chain c JOIN audit_record r ON r.chain = c.id AND r.sequence = c.sequence
+    WHERE c.node = $1 AND c.sequence > 0 ORDER BY c.id`,
+};
+const FOLDED_HEADS = {
+  name: 'folded-heads',
+  text: `SELECT c.node, c.boot, c.folded AS sequence, encode(r.hash, 'hex') AS hash
+    FROM audit_chain c JOIN audit_record r ON r.chain = c.id AND r.sequence = c.folded
+    WHERE c.folded > 0 ORDER BY c.id DESC`,
+};
+/** From each chain its next records, then the oldest of all of them; a chain's own order is kept because its times are made to. */
+const UNSEQUENCED = {
+  name: 'unsequenced',
+  text: `SELECT r.id, encode(r.hash, 'hex') AS hash, c.node, c.boot, r.sequence, r.at, r.chain
+    FROM audit_chain c CROSS JOIN LATERAL (
+      SELECT a.id, a.hash, a.sequence, a.chain, max(a.at) OVER (ORDER BY a.sequence) AS at FROM audit_record a
+      WHERE a.chain = c.id AND a.sequence > c.folded ORDER BY a.sequence LIMIT $1) r
+    WHERE c.sequence > c.folded ORDER BY r.at, r.chain, r.sequence LIMIT $1`,
+};
+const UNSEQUENCED_COUNT = {
+  name: 'unsequenced-count',
+  text: 'SELECT coalesce(sum(sequence - folded), 0)::bigint AS count FROM audit_chain',
+};
+const TREE = { name: 'audit-tree', text: 'SELECT size, peaks FROM audit_tree' };
+const LEAVES = {
+  name: 'audit-leaves',
+  text: `SELECT first, count, hashes FROM audit_leaf
+    WHERE first >= coalesce((SELECT max(first) FROM audit_leaf WHERE first <= $1), 0) AND first < $1 + $2 ORDER BY first`,
+};
+const ADVANCE_FOLDED = `UPDATE audit_chain c SET folded = s.last
+  FROM (SELECT n.node, n.boot, min(n.sequence) AS first, max(n.sequence) AS last, count(*) AS count
+        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n(node, boot, sequence) GROUP BY n.node, n.boot) s
+  WHERE c.node = s.node AND c.boot = s.boot AND c.folded = s.first - 1 AND s.last - s.first + 1 = s.count AND s.last <= c.sequence
+  RETURNING 1`;
+const ADVANCE_TREE = 'UPDATE audit_tree SET size = $1, peaks = $2 WHERE size = $1 - $3 RETURNING 1';
+const INSERT_LEAVES = 'INSERT INTO audit_leaf (first, count, hashes) VALUES ($1, $2, $3)';
+const SAVE_CHECKPOINT = {
+  name: 'save-checkpoint',
+  text: 'INSERT INTO audit_checkpoint (tree_size, at, body) VALUES ($1, $2, $3) ON CONFLICT (tree_size, at) DO NOTHING',
+};
+const CHECKPOINTS = { name: 'checkpoints', text: 'SELECT body FROM audit_checkpoint WHERE at >= $1 ORDER BY tree_size, at' };
+
+type Leaf = Parameters<AuditStore['fold']>[0][number];
+
+/** Thrown inside the fold's transaction to leave it without a trace. */
+class Overtaken extends Error {}
+
+const fold = async (database: Database, leaves: readonly Leaf[], state: { size: number; peaks: readonly string[] }): Promise<boolean> => {
+  if (leaves.length === 0) return true;
+  const chains = new Set(leaves.map((leaf) => JSON.stringify([leaf.node, leaf.boot])));
+  try {
+    return await database.withReader(async (client) => {
+      await client.query('BEGIN');
+      try {
+        const [lock] = await query<{ held: boolean }>(client, { text: `SELECT pg_try_advisory_xact_lock(${FOLD_LOCK}) AS held` });
+        if (lock?.held !== true) throw new Overtaken();
+        const tree = await query(client, { text: ADVANCE_TREE }, [state.size, state.peaks, leaves.length]);
+        if (tree.length === 0) throw new Overtaken();
+        const advanced = await query(client, { text: ADVANCE_FOLDED }, [
+          leaves.map((leaf) => leaf.node),
+          leaves.map((leaf) => leaf.boot),
+          leaves.map((leaf) => leaf.sequence),
+        ]);
+        if (advanced.length !== chains.size) throw new Overtaken();
+        const hashes = Buffer.from(leaves.map((leaf) => leaf.hash).join(''), 'hex');
+        await query(client, { text: INSERT_LEAVES }, [state.size - leaves.length, leaves.length, hashes]);
+        await client.query('COMMIT');
+        return true;
+      } catch (error) {
+        await client.query('ROLLBACK').catch(() => undefined);
+        if (error instanceof Overtaken) return false;
+        throw error;
+      }
+    });
+  } catch (error) {
+    throw toStorageFault(error);
+  }
+};
+
+export const makeAuditStore = (database: Database, nodeId: string): AuditStore => {
+  const list: AuditStore['list'] = async (tenant, filter, page) => {
+    const limit = pageLimit(page.limit);
+    const question = ['audit', tenant ?? null, filter];
+    const { where, values } = conditions(tenant, filter);
+    const after = parseCursor(question, page.cursor, ['number', 'number', 'number']);
+    const parameter = (value: unknown): string => `$${values.push(value)}`;
+    const beyond = after === undefined ? '' : `AND (r.at, r.chain, r.sequence) < (${after.map(parameter).join(', ')})`;
+    const rows = await database.read<RecordRow & Record<string, unknown>>(
+      {
+        text: `SELECT ${COLUMNS} FROM audit_record r JOIN audit_chain c ON c.id = r.chain WHERE ${where} ${beyond}
+          ORDER BY r.at DESC, r.chain DESC, r.sequence DESC LIMIT ${parameter(limit + 1)}`,
+      },
+      values,
+    );
+    return toPage(
+      rows,
+      limit,
+      question,
+      (row) => [row.at, row.chain, row.sequence],
+      (row) => toChained(row).record,
+    );
+  };
+
+  const stream = async function* (filter: AuditFilter & { tenant?: string }): AsyncGenerator<ChainedRecord> {
+    const { tenant, ...rest } = filter;
+    const { where, values } = conditions(tenant, rest);
+    const chains = await database.read<{ id: number }>({ text: 'SELECT id FROM audit_chain ORDER BY node, boot' });
+    const position = values.length;
+    const text = `SELECT ${COLUMNS} FROM audit_record r JOIN audit_chain c ON c.id = r.chain
+      WHERE ${where} AND r.chain = $${position + 1} AND r.sequence > $${position + 2} ORDER BY r.sequence LIMIT ${STREAM_ROWS}`;
+    for (const { id } of chains)
+      for (let after = 0; ; ) {
+        const rows = await database.read<RecordRow & Record<string, unknown>>({ text }, [...values, id, after]);
+        for (const row of rows) yield toChained(row);
+        if (rows.length < STREAM_ROWS) break;
+        after = rows[rows.length - 1]?.sequence ?? after;
+      }
+  };
+
+  return {
+    list,
+    stream,
+    heads: () => database.read<ChainLink & Record<string, unknown>>(HEADS, [nodeId]),
+    foldedHeads: () => database.read<{ node: string; boot: string; sequence: number; hash: string }>(FOLDED_HEADS),
+    async unsequenced(limit) {
+      const rows = await database.read<Leaf & Record<string, unknown>>(UNSEQUENCED, [limit]);
+      return rows.map(({ id, hash, node, boot, sequence }) => ({ id, hash, node, boot, sequence }));
+    },
+    fold: (leaves, state) => fold(database, leaves, state),
+    async treeState() {
+      const [row] = await database.read<{ size: number; peaks: string[] }>(TREE);
+      return { size: row?.size ?? 0, peaks: row?.peaks ?? [] };
+    },
+    async leaves(from, limit) {
+      const wanted = Math.min(limit, MAX_LEAVES);
+      const rows = await database.read<{ first: number; count: number; hashes: Buffer }>(LEAVES, [from, wanted]);
+      const found: string[] = [];
+      for (const row of rows)
+        for (let index = Math.max(0, from - row.first); index < row.count && found.length < wanted; index += 1)
+          found.push(row.hashes.toString('hex', index * 32, index * 32 + 32));
+      return found;
+    },
+    async saveCheckpoint(checkpoint) {
+      await database.run(SAVE_CHECKPOINT, [checkpoint.treeSize, checkpoint.at, JSON.stringify(checkpoint)]);
+    },
+    async checkpoints(since = 0) {
+      const rows = await database.read<{ body: string }>(CHECKPOINTS, [since]);
+      return rows.map((row) => JSON.parse(row.body) as AuditCheckpoint);
+    },
+    async unsequencedCount() {
+      return (await database.read<{ count: number }>(UNSEQUENCED_COUNT))[0]?.count ?? 0;
+    },
+  };
+};

@@ -1,0 +1,145 @@
+import type { Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
+import { CoherentCache } from './coherent-cache.js';
+import type { Database } from './database.js';
+import { pageLimit, parseCursor, toPage } from './page-cursor.js';
+import type { IdentityStore } from './ports.js';
+import { fromBindingRow, fromPrincipalRow, fromTokenRow, toTokenView } from './rows.js';
+
+const PRINCIPAL_BYTES = 800;
+const TOKEN_BYTES = 600;
+const LIMITS = { entries: 10_000, bytes: 16 * 1024 * 1024 };
+
+/** Principals and tokens, which every call reads. Tokens belong to their principal: whatever happens to it reaches them. */
+export interface IdentityCache {
+  readonly principals: CoherentCache<Principal>;
+  readonly tokens: CoherentCache<StoredToken>;
+  principalChanged(id: string): void;
+  tokenChanged(id: string): void;
+  clear(): void;
+}
+
+export const makeIdentityCache = (): IdentityCache => {
+  const principals = new CoherentCache<Principal>(LIMITS);
+  const tokens = new CoherentCache<StoredToken>(LIMITS);
+  return {
+    principals,
+    tokens,
+    principalChanged(id) {
+      principals.invalidate(id);
+      // Each of its tokens is stored under the principal as owner.
+      tokens.invalidate(id);
+    },
+    tokenChanged(id) {
+      // Kept tokens know their principal; one being read at this moment is not kept, whoever it belongs to.
+      const owners = tokens.ownersWhere((token) => token.id === id);
+      if (owners.length === 0) tokens.invalidateRunning();
+      for (const owner of owners) tokens.invalidate(owner);
+    },
+    clear() {
+      principals.clear();
+      tokens.clear();
+    },
+  };
+};
+
+const PRINCIPAL = {
+  name: 'principal',
+  text: 'SELECT * FROM principal WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)',
+};
+const TOKEN_BY_HASH = { name: 'token-by-hash', text: 'SELECT * FROM token WHERE hash = $1' };
+const TOKEN = { name: 'token', text: 'SELECT * FROM token WHERE id = $1 AND tenant = $2' };
+const LIST_PRINCIPALS = {
+  name: 'list-principals',
+  text: `SELECT * FROM principal WHERE tenant = $1 AND ($2::text IS NULL OR kind = $2) AND (created, id) > ($3, $4)
+    ORDER BY created, id LIMIT $5`,
+};
+const LIST_TOKENS = {
+  name: 'list-tokens',
+  text: `SELECT * FROM token WHERE tenant = $1 AND ($2::text IS NULL OR principal_id = $2) AND (created, id) > ($3, $4)
+    ORDER BY created, id LIMIT $5`,
+};
+/** Every condition of a binding has to hold. The most specific come first: fingerprint, then alternative name, then subject. */
+const BINDING = {
+  name: 'certificate-binding',
+  text: `SELECT *, (fingerprint IS NOT NULL)::int * 4 + (subject_alt_name IS NOT NULL)::int * 2 + (subject IS NOT NULL)::int AS weight
+    FROM certificate_binding
+    WHERE (fingerprint = $1 OR subject = $2 OR subject_alt_name = ANY($3::text[]))
+      AND (fingerprint IS NULL OR fingerprint = $1) AND (subject IS NULL OR subject = $2)
+      AND (subject_alt_name IS NULL OR subject_alt_name = ANY($3::text[]))
+    ORDER BY weight DESC LIMIT 2`,
+};
+const ANY_PRINCIPAL = { name: 'any-principal', text: 'SELECT 1 FROM principal LIMIT 1' };
+const TOUCH_TOKENS = {
+  name: 'touch-tokens',
+  text: `UPDATE token t SET last_used = s.at FROM unnest($1::text[], $2::bigint[]) AS s(id, at)
+    WHERE t.id = s.id AND (t.last_used IS NULL OR t.last_used < s.at)`,
+};
+const MAX_TOUCHED = 10_000;
+
+export interface IdentityStoreWithUse extends IdentityStore {
+  /** Writes when tokens were last used; called now and then, never on the path of a call. */
+  flushUse(): Promise<void>;
+}
+
+const clean = (text: string): string => text.replaceAll('\0', '\u{fffd}');
+
+export const makeIdentityStore = (database: Database, cache: IdentityCache): IdentityStoreWithUse => {
+  const usedAt = new Map<string, number>();
+
+  const certificateBinding: IdentityStore['certificateBinding'] = async ({ fingerprint, subject, subjectAltNames }) => {
+    const rows = await database.read(BINDING, [fingerprint, clean(subject), subjectAltNames.map(clean)]);
+    const [best, next] = rows;
+    // Two principals with equally good a claim: nobody is meant for certain.
+    if (best === undefined || (next !== undefined && next['weight'] === best['weight'])) return undefined;
+    return fromBindingRow(best) satisfies StoredCertificateBinding;
+  };
+
+  return {
+    async principal(tenant, id) {
+      if (id.includes('\0')) return undefined;
+      const principal = await cache.principals.through(
+        id,
+        async () => (await database.read(PRINCIPAL, [id, null])).map(fromPrincipalRow)[0],
+        (_, keep) => keep(id, id, PRINCIPAL_BYTES),
+      );
+      return tenant === undefined || principal?.tenant === tenant ? principal : undefined;
+    },
+    async listPrincipals(tenant, filter, page) {
+      const limit = pageLimit(page.limit);
+      const question = ['principals', tenant, filter];
+      const after = parseCursor(question, page.cursor, ['number', 'string']) ?? [-1, ''];
+      const rows = await database.read(LIST_PRINCIPALS, [tenant, filter.kind ?? null, ...after, limit + 1]);
+      return toPage(rows, limit, question, (row) => [row['created'] as number, row['id'] as string], fromPrincipalRow);
+    },
+    async tokenByHash(hash) {
+      const key = Buffer.from(hash).toString('hex');
+      const token = await cache.tokens.through(
+        key,
+        async () => (await database.read(TOKEN_BY_HASH, [Buffer.from(hash)])).map(fromTokenRow)[0],
+        (found, keep) => keep(key, found.principalId, TOKEN_BYTES),
+      );
+      if (token !== undefined && usedAt.size < MAX_TOUCHED) usedAt.set(token.id, Date.now());
+      return token;
+    },
+    async token(tenant, id) {
+      return (await database.read(TOKEN, [id, tenant])).map(fromTokenRow)[0];
+    },
+    async listTokens(tenant, filter, page) {
+      const limit = pageLimit(page.limit);
+      const question = ['tokens', tenant, filter];
+      const after = parseCursor(question, page.cursor, ['number', 'string']) ?? [-1, ''];
+      const rows = await database.read(LIST_TOKENS, [tenant, filter.principalId ?? null, ...after, limit + 1]);
+      return toPage(rows, limit, question, (row) => [row['created'] as number, row['id'] as string], toTokenView);
+    },
+    certificateBinding,
+    async isEmpty() {
+      return (await database.read(ANY_PRINCIPAL)).length === 0;
+    },
+    async flushUse() {
+      if (usedAt.size === 0) return;
+      const entries = [...usedAt].sort(([a], [b]) => (a < b ? -1 : 1));
+      usedAt.clear();
+      await database.run(TOUCH_TOKENS, [entries.map(([id]) => id), entries.map(([, at]) => at)]);
+    },
+  };
+};

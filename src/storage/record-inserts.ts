@@ -1,0 +1,115 @@
+import { countUsesSql, markDueSql, type Touched, usesValues } from './group-changes.js';
+import type { ChainedRecord } from './ports.js';
+
+/** One chain of this process as the database knows it. */
+export interface ChainRow {
+  readonly id: number;
+  readonly fence: number;
+}
+
+/**
+ * $1 chain id, $2 sequence before, $3 hash before, $4 fence, $5 sequence after, $6 hash after. A chain that stands elsewhere,
+ * or was fenced, gives no row; the records' chain is then null, which their table refuses: nothing is written.
+ */
+const HEAD = `head AS (
+  UPDATE audit_chain SET sequence = $5, hash = $6
+  WHERE id = $1 AND sequence = $2 AND fence = $4 AND (hash = $3 OR sequence = 0) RETURNING id)`;
+
+/** $7 previous hash and the hashes, 32 bytes each; $8 canonical texts, one per line (JSON has no raw line feed); then the filter columns. */
+const RECORDS = `INSERT INTO audit_record
+    (chain, sequence, tenant, at, id, actor, parent, action, operation, resource, outcome, request_id, plane, previous, hash, canonical)
+  SELECT (SELECT id FROM head), $2::bigint + r.n, r.tenant, r.at, r.id, r.actor, r.parent, r.action, r.operation, r.resource, r.outcome,
+    r.request_id, r.plane, substring($7::bytea FROM (r.n::int - 1) * 32 + 1 FOR 32), substring($7::bytea FROM r.n::int * 32 + 1 FOR 32), r.canonical
+  FROM ROWS FROM (
+    unnest(string_to_array($8, E'\\n')), unnest($9::text[]), unnest($10::bigint[]), unnest($11::text[]), unnest($12::text[]),
+    unnest($13::text[]), unnest($14::text[]), unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]),
+    unnest($19::text[])
+  ) WITH ORDINALITY AS r(canonical, tenant, at, id, actor, parent, action, operation, resource, outcome, request_id, plane, n)
+  ORDER BY r.n`;
+
+/** Records alone: the whole group in one statement and one round trip. */
+export const INSERT_RECORDS = { name: 'insert-records', text: `WITH ${HEAD} ${RECORDS}` };
+
+/** Records and uses of keys without limits, likewise. */
+export const INSERT_RECORDS_AND_USES = {
+  name: 'insert-records-and-uses',
+  text: `WITH ${HEAD}, records AS (${RECORDS} RETURNING 1), used AS (${countUsesSql('$20', '$21', '$22')}), due AS (${markDueSql('used')})
+    SELECT object_id AS id, uses, remaining FROM used`,
+};
+
+/**
+ * Records, and the next epoch with what changed in it. The one row that all nodes share is locked last, after the records are
+ * in, and only until the commit.
+ */
+export const INSERT_RECORDS_AND_EPOCH = {
+  name: 'insert-records-and-epoch',
+  text: `WITH ${HEAD}, records AS (${RECORDS} RETURNING 1), bumped AS (
+      UPDATE cluster SET epoch = epoch + 1 WHERE (SELECT count(*) FROM records) > 0 RETURNING epoch
+    )
+    INSERT INTO change_log (epoch, objects, principals, tokens, policies, settings)
+    SELECT epoch, $20::text[], $21::text[], $22::text[], $23, $24 FROM bumped RETURNING epoch`,
+};
+
+/** PostgreSQL text holds no zero character; filter columns are only for finding, the hashed text is kept as it is (escaped). */
+const column = (value: string | undefined): string | null => (value === undefined ? null : value.replaceAll('\0', '\u{fffd}'));
+
+export const recordValues = (chain: ChainRow, records: readonly ChainedRecord[]): unknown[] => {
+  const first = records[0] as ChainedRecord;
+  const last = records[records.length - 1] as ChainedRecord;
+  const hashes = Buffer.from(first.chain.previous + records.map((entry) => entry.chain.hash).join(''), 'hex');
+  const before = hashes.subarray(0, 32);
+  const after = hashes.subarray(hashes.length - 32);
+  const texts = records.map((entry) => entry.canonical).join('\n');
+  const list = <T>(pick: (entry: ChainedRecord['record']) => T): T[] => records.map((entry) => pick(entry.record));
+  return [
+    chain.id,
+    first.chain.sequence - 1,
+    before,
+    chain.fence,
+    last.chain.sequence,
+    after,
+    hashes,
+    texts,
+    list((record) => column(record.tenant)),
+    list((record) => record.at),
+    list((record) => record.id),
+    list((record) => column(record.actor.id)),
+    list((record) => column(record.actor.parentId)),
+    list((record) => record.action),
+    list((record) => record.operation),
+    list((record) => column(record.resource?.id)),
+    list((record) => record.outcome),
+    list((record) => column(record.requestId)),
+    list((record) => record.plane),
+  ];
+};
+
+export const usageValues = (touched: Touched): unknown[] => usesValues(touched);
+
+export const epochValues = (touched: Touched): unknown[] => [
+  [...touched.objects],
+  [...touched.principals],
+  [...touched.tokens],
+  touched.policies,
+  touched.settings,
+];
+
+/** A group's records form one unbroken run of one chain; anything else is a bug of the caller and is refused before it is stored. */
+export const checkRun = (records: readonly ChainedRecord[]): void => {
+  const first = records[0];
+  if (first === undefined) throw new Error('a group without audit records is refused: every change has its record');
+  for (const [index, { chain, canonical }] of records.entries()) {
+    const previous = index === 0 ? chain.previous : records[index - 1]?.chain.hash;
+    if (
+      chain.node !== first.chain.node ||
+      chain.boot !== first.chain.boot ||
+      chain.sequence !== first.chain.sequence + index ||
+      chain.previous !== previous ||
+      !/^[0-9a-f]{64}$/.test(chain.hash) ||
+      !/^[0-9a-f]{64}$/.test(chain.previous) ||
+      canonical.includes('\n') ||
+      canonical === ''
+    )
+      throw new Error(`audit records of a group must continue one chain (record ${index} does not)`);
+  }
+};
