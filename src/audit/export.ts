@@ -30,13 +30,13 @@ const MAX_CHECKPOINTS = 1000;
  */
 const TIME_SLACK_MS = 15 * 60_000;
 
-/** Same meaning as the store's filter (src/storage): actor by id or name, resource by id or name, times inclusive. */
+/** Same meaning as the store's filter (src/storage): actor, parent and resource by id, times inclusive. */
 export const matchesFilter = (record: AuditRecord, filter: AuditFilter): boolean =>
-  (filter.actor === undefined || record.actor.id === filter.actor || record.actor.name === filter.actor) &&
+  (filter.actor === undefined || record.actor.id === filter.actor) &&
   (filter.parent === undefined || record.actor.parentId === filter.parent) &&
   (filter.action === undefined || record.action === filter.action) &&
   (filter.operation === undefined || record.operation === filter.operation) &&
-  (filter.resource === undefined || record.resource?.id === filter.resource || record.resource?.name === filter.resource) &&
+  (filter.resource === undefined || record.resource?.id === filter.resource) &&
   (filter.outcome === undefined || record.outcome === filter.outcome) &&
   (filter.requestId === undefined || record.requestId === filter.requestId) &&
   (filter.plane === undefined || record.plane === filter.plane) &&

@@ -23,9 +23,12 @@ export interface JournalOptions extends RedactionOptions {
   readonly maxGroup?: number;
   /** Bytes in one transaction. Default 4 MiB. */
   readonly maxGroupBytes?: number;
-  /** How long callers wait to learn what became of a commit whose answer was lost. Default 8 s. */
+  /**
+   * How long callers wait to learn what became of a commit whose answer was lost. The store settles
+   * most of them itself before it says that it does not know. Default 4 s.
+   */
   readonly settleMs?: number;
-  /** Chains for records without changes, which never wait for row locks. Default 1. */
+  /** Chains for records without changes (or that only count a use), which never wait for row locks. Default 1. */
   readonly recordLanes?: number;
   /** Chains for records with changes. Default 1. */
   readonly changeLanes?: number;
@@ -45,7 +48,7 @@ const DEFAULTS = {
   maxPendingBytes: 64 * 1024 * 1024,
   maxGroup: 256,
   maxGroupBytes: 4 * 1024 * 1024,
-  settleMs: 8000,
+  settleMs: 4000,
   recordLanes: 1,
   changeLanes: 1,
 };
@@ -62,6 +65,9 @@ const sizeOf = (value: unknown, depth: number): number => {
   return bytes;
 };
 const changeBytes = (changes: readonly Change[]): number => changes.reduce((sum, change) => sum + CHANGE_BASE_BYTES + sizeOf(change, 4), 0);
+
+/** Counting a use can't fail and waits for nobody: the store writes it in the records' own statement. */
+const isPlainUse = (change: Change): boolean => change.kind === 'consume-usage' && !change.limited;
 
 const fenceDraft = (at: number, lost: number): AuditDraft => ({
   tenant: 'default',
@@ -117,7 +123,7 @@ export const makeJournal = (given: JournalOptions): RunningJournal => {
     const canonical = canonicalRecord(record);
     const bytes = canonical.length + (changes.length === 0 ? 0 : changeBytes(changes));
     if (pendingBytes + bytes > options.maxPendingBytes && pending > 0) return Promise.reject(toOverloaded());
-    const targets = changes.length === 0 ? recordLanes : changeLanes;
+    const targets = changes.every(isPlainUse) ? recordLanes : changeLanes;
     turn = (turn + 1) % Number.MAX_SAFE_INTEGER;
     pending += 1;
     pendingBytes += bytes;

@@ -64,6 +64,8 @@ const cleanResource = (resource: NonNullable<AuditDraft['resource']>): NonNullab
 });
 
 const finite = (value: number): number => (Number.isFinite(value) ? value : 0);
+/** Times are whole milliseconds or microseconds; anything else is no time. */
+const whole = (value: number): number => (Number.isSafeInteger(Math.round(value)) ? Math.round(value) : 0);
 
 export interface RedactionOptions {
   /** Key of the hash that stands for hidden values; equal values show as equal while it lives. Default: random per process. */
@@ -101,7 +103,7 @@ export const makeRedaction = (options: RedactionOptions = {}): ((draft: AuditDra
   return (draft, id, node) => ({
     id,
     tenant: cleanText(draft.tenant, 128),
-    at: finite(draft.at),
+    at: whole(draft.at),
     node,
     plane: cleanText(draft.plane, 32),
     requestId: cleanText(draft.requestId, 128),
@@ -118,7 +120,7 @@ export const makeRedaction = (options: RedactionOptions = {}): ((draft: AuditDra
           risk: { score: finite(draft.risk.score), reasons: draft.risk.reasons.slice(0, MAX_REASONS).map((reason) => cleanText(reason)) },
         }),
     ...(draft.source === undefined ? {} : { source: cleanText(draft.source, 128) }),
-    ...(draft.durationUs === undefined ? {} : { durationUs: finite(draft.durationUs) }),
+    ...(draft.durationUs === undefined ? {} : { durationUs: whole(draft.durationUs) }),
     ...(draft.detail === undefined ? {} : { detail: cleanDetail(draft.detail) }),
   });
 };

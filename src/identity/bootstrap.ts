@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Change, type Fault, FaultError, fail, type Principal, type StoredToken } from '../domain/index.js';
 import type { AuditDraft, Journal } from '../guard/ports.js';
 import type { IdentityStore, Storage } from '../storage/ports.js';
-import { checkPlace, readAdminToken, removeAdminToken, writePendingToken } from './admin-token-file.js';
+import { adminTokenPath, checkPlace, readAdminToken, removeAdminToken, writePendingToken } from './admin-token-file.js';
 import { OPERATOR_TENANT } from './authority.js';
 import { TENANT_FORM } from './fields.js';
 import { isWorkingAdmin } from './roles.js';
@@ -105,9 +105,7 @@ export const bootstrapAdmin = async (parts: AdminParts): Promise<AdminAccess | u
   await checkPlace(dataDir);
   const left = await readAdminToken(dataDir);
   const text = left ?? makeToken().token;
-  const file = await writePendingToken(dataDir, text);
-  if (left === undefined) await file.publish();
-  else await file.discard();
+  if (left === undefined) await (await writePendingToken(dataDir, text)).publish();
   const principal = adminPrincipal(OPERATOR_TENANT, BOOTSTRAP_ADMIN_ID, ADMIN_NAME, now);
   const token = storedToken({ text, principal, name: 'bootstrap', now });
   const changes: Change[] = [
@@ -115,7 +113,7 @@ export const bootstrapAdmin = async (parts: AdminParts): Promise<AdminAccess | u
     { kind: 'insert-token', token },
   ];
   const fault = await journal.commit(draftOf('bootstrap', 'create-principal', principal, token, now), changes);
-  if (fault === undefined) return access(text, file.path, principal, token);
+  if (fault === undefined) return access(text, adminTokenPath(dataDir), principal, token);
   // Another node was first: this token was never valid, and its file would only mislead.
   await removeAdminToken(dataDir, text);
   if (isLostRace(fault) && !(await storage.identity.isEmpty())) return undefined;

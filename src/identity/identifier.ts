@@ -1,4 +1,4 @@
-import type { Authentication, Caller, Credential, FaultCode, Principal, Role, StoredCertificateBinding } from '../domain/index.js';
+import type { Authentication, Caller, Credential, FaultCode, Principal, StoredCertificateBinding } from '../domain/index.js';
 import { FaultError, fail } from '../domain/index.js';
 import type { Identifier } from '../guard/ports.js';
 import type { IdentityStore } from '../storage/ports.js';
@@ -8,27 +8,21 @@ import { parseToken, sameHash } from './token.js';
 
 export interface IdentifierOptions {
   readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding'>;
-  /** Components of this process that may act, and as what. */
-  readonly components?: Readonly<Record<string, readonly Role[]>>;
+  /** Components of this process that may act. Default INTERNAL_COMPONENTS. */
+  readonly components?: readonly string[];
   readonly throttle?: Omit<ThrottleOptions, 'clock'>;
   /** Milliseconds; only for the throttle's windows. Default Date.now. */
   readonly clock?: () => number;
 }
 
-/** Built-in service principals `system:<component>`. Only calls that begin inside the process can be one of them. */
-export const INTERNAL_COMPONENTS: Readonly<Record<string, readonly Role[]>> = {
-  scheduler: ['operator'],
-  reaper: ['operator'],
-  keys: ['operator'],
-  audit: ['operator'],
-  sequencer: ['operator'],
-  'audit-checkpoints': ['operator'],
-  backup: ['operator'],
-  app: ['operator'],
-  bootstrap: ['admin'],
-  recovery: ['admin'],
-};
-/** Sees the operations of all tenants, the way an operator of the host does. */
+/**
+ * Built-in service principals `system:<component>`, for calls that begin inside the process. They have no roles: the
+ * built-in policy gives each the few actions it needs by its name.
+ */
+export const INTERNAL_COMPONENTS = [
+  ...['scheduler', 'reaper', 'keys', 'audit', 'sequencer', 'backup', 'bootstrap', 'recovery', 'monitor', 'jwks', 'app'],
+] as const;
+/** Where a component acts that names no tenant. */
 const OPERATOR_TENANT = 'default';
 const MAX_KNOWN_GOOD = 8192;
 
@@ -86,12 +80,11 @@ const makeResolver = (store: IdentifierOptions['store']) => {
   return resolve;
 };
 
-const identifyComponent = (component: string, caller: Caller, components: Readonly<Record<string, readonly Role[]>>): Identified => {
-  const roles = Object.hasOwn(components, component) ? components[component] : undefined;
-  if (caller.plane !== 'internal' || roles === undefined) throw unauthenticated();
+const identifyComponent = (component: string, caller: Caller, components: readonly string[]): Identified => {
+  if (caller.plane !== 'internal' || !components.includes(component)) throw unauthenticated();
   const principal: Principal = {
     ...{ kind: 'service', id: `system:${component}`, name: `system:${component}`, tenant: caller.tenant ?? OPERATOR_TENANT },
-    ...{ roles, tags: {}, disabled: false, createdAt: 0, revision: 0 },
+    ...{ roles: [], tags: {}, disabled: false, createdAt: 0, revision: 0 },
   };
   return { principal, authentication: { method: 'internal', credentialId: `system:${component}` } };
 };
