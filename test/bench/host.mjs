@@ -13,7 +13,11 @@ import { openHostedRoot } from '@aegis/rot-spi/host';
 import { openSoftwareRoot } from '@aegis/rot-spi/software';
 
 const { values } = parseArgs({
-  options: { hosts: { type: 'string', default: '1' }, seconds: { type: 'string', default: '0.4' }, json: { type: 'boolean', default: false } },
+  options: {
+    hosts: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '0.4' },
+    json: { type: 'boolean', default: false },
+  },
 });
 const ROUNDS = 5;
 const roundMs = Number(values.seconds) * 1000;
@@ -96,5 +100,6 @@ try {
   await Promise.all([hosted.close(), local.close()]);
   rmSync(directory, { recursive: true, force: true });
 }
-if (values.json) process.stdout.write(`${JSON.stringify({ machine: `${cpus().length} × ${cpus()[0]?.model}`, node: process.version, results })}\n`);
+if (values.json)
+  process.stdout.write(`${JSON.stringify({ machine: `${cpus().length} × ${cpus()[0]?.model}`, node: process.version, results })}\n`);
 process.exitCode = results.some(({ target, ratio }) => target !== undefined && ratio < target) ? 1 : 0;
