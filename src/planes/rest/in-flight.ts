@@ -33,7 +33,8 @@ export function makeInFlight(bound: number, timeoutMs: number, onOverdue: (respo
     const request = requests.get(this);
     if (request === undefined) return;
     clearTimeout(request.timer);
-    if (!this.writableFinished) request.controller.abort();
+    // Not answered yet: the client has gone.
+    if (!this.writableEnded) request.controller.abort();
   }
   const expire = (request: Request, response: ServerResponse): void => {
     request.controller.abort();

@@ -69,3 +69,8 @@ export const INTERNAL: WireFault = {
   message: 'The request failed inside the service.',
   next: 'Try again; if it stays, give the operator the request id in `instance`.',
 };
+export const NOTHING_HERE: WireFault = {
+  code: 'route-not-found',
+  message: 'There is nothing at this path',
+  next: 'See GET /openapi.json or /docs for what there is.',
+};

@@ -1,17 +1,17 @@
-import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { GuardedService } from '../../domain/index.js';
 import { answerError, faultOf, sendProblem } from './answer.js';
 import { NO_CREDENTIAL, requestIdOf, toCaller } from './caller.js';
+import { answerClientError } from './client-error.js';
+import { makeAdmission, makeDoor, overdue, securityHeaders } from './door.js';
 import { makeHandler } from './handler.js';
-import { makeHostCheck } from './host-check.js';
 import { type InFlight, makeInFlight } from './in-flight.js';
 import { assertStorable, isStorable, nestingExceeds } from './json-body.js';
 import { toLimits } from './limits.js';
-import { PAGES } from './page-rows.js';
+import { notFound } from './not-found.js';
 import { registerPages } from './pages.js';
 import type { RestLimits, RestOptions, RestTls } from './ports.js';
-import { PROBLEM_MEDIA, toProblem, type WireFault, WireRefusal } from './problem.js';
+import { type WireFault, WireRefusal } from './problem.js';
 import type { Route } from './routes/route.js';
 import { ROUTES } from './routes/table.js';
 import { coerceQuery } from './validation.js';
@@ -70,7 +70,10 @@ function toFastifyOptions(options: RestOptions, limits: Required<RestLimits>): o
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 1024, caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false },
-    frameworkErrors: answerError,
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      void reply.headers(securityHeaders(options)).header('x-request-id', request.id);
+      answerError(error, request, reply);
+    },
     clientErrorHandler: answerClientError,
     ajv: {
       customOptions: {
@@ -108,72 +111,6 @@ function toTlsOptions(tls: RestTls): object {
     handshakeTimeout: 10_000,
     // Not required at the handshake: the same port serves bearer tokens. One that does not chain counts as none.
     ...(tls.requestClientCertificate === true ? { requestCert: true, rejectUnauthorized: false } : {}),
-  };
-}
-
-// --- the door: what every request passes before anything else
-
-/** Answers that nothing may run, frame or cache; docs replace the policy with their own. */
-const SECURITY_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
-} as const;
-const HSTS = { 'strict-transport-security': 'max-age=31536000' } as const;
-
-type Hook = (request: FastifyRequest, reply: FastifyReply, done: () => void) => void;
-
-function makeDoor(app: FastifyInstance, options: RestOptions): Hook {
-  const headers = options.tls === undefined ? SECURITY_HEADERS : { ...SECURITY_HEADERS, ...HSTS };
-  const mayServe = makeHostCheck(options.allowedHosts ?? []);
-  let closing = false;
-  app.addHook('preClose', (done) => {
-    closing = true;
-    done();
-  });
-  return (request, reply, done) => {
-    void reply.headers(headers).header('x-request-id', request.id);
-    if (closing) return sendProblem(request, reply, SHUTTING_DOWN);
-    if (!mayServe(request.raw)) return sendProblem(request, reply, MISDIRECTED);
-    done();
-  };
-}
-
-const SHUTTING_DOWN: WireFault = {
-  code: 'shutting-down',
-  message: 'The service is stopping',
-  next: 'Try again at another node, or in a moment.',
-  retryAfterMs: 2_000,
-};
-const MISDIRECTED: WireFault = {
-  code: 'misdirected-request',
-  message: 'This name is not served here',
-  field: 'Host',
-  next: 'Use localhost or 127.0.0.1, or add the name to the allowed hosts of the REST plane.',
-};
-const OVERLOADED: WireFault = {
-  code: 'overloaded',
-  message: 'Too many requests at once',
-  next: 'Try again in a moment, with fewer requests in parallel.',
-  retryAfterMs: 1_000,
-};
-const OVERDUE: WireFault = {
-  code: 'timeout',
-  message: 'The operation took too long; it may still take effect',
-  next: 'Look at the object before you repeat it; creating requests are safe to repeat with the same Idempotency-Key.',
-};
-
-/** How an overdue answer reaches its reply. */
-const overdue = new WeakMap<object, () => void>();
-
-/** Routes under /v1: counted, bounded in time, never cached. */
-function makeAdmission(inFlight: InFlight): Hook {
-  return (request, reply, done) => {
-    void reply.header('cache-control', 'no-store');
-    if (!inFlight.admit(reply.raw)) return sendProblem(request, reply, OVERLOADED);
-    overdue.set(reply.raw, () => sendProblem(request, reply, OVERDUE));
-    done();
   };
 }
 
@@ -267,47 +204,4 @@ function prepare(route: Route, request: FastifyRequest): void {
       throw new WireRefusal({ code: 'invalid-field', message: 'The query holds U+0000', field: name.slice(0, 64) });
   }
   if (Object.keys(query).length > 0) coerceQuery(query, route.query);
-}
-
-/** Path patterns of the whole table, for 405: which methods a path that exists takes. */
-const PATHS: readonly (readonly [RegExp, string])[] = [
-  ...ROUTES,
-  ...PAGES.map((p) => ({ path: p.path, method: 'GET', answer: { kind: 'raw' } })),
-].flatMap(({ path, method, answer }) => {
-  const pattern = new RegExp(`^${path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]+')}/?$`);
-  return method === 'GET' && answer.kind !== 'stream'
-    ? [[pattern, 'GET'] as const, [pattern, 'HEAD'] as const]
-    : [[pattern, method] as const];
-});
-
-function notFound(request: FastifyRequest, reply: FastifyReply): WireFault {
-  const path = request.url.split('?', 1)[0] ?? '';
-  const methods = [...new Set(PATHS.filter(([pattern]) => pattern.test(path)).map(([, method]) => method))];
-  if (methods.length === 0 || methods.includes(request.method))
-    return { code: 'route-not-found', message: 'There is nothing at this path', next: 'See GET /openapi.json or /docs for what there is.' };
-  void reply.header('allow', methods.join(', '));
-  return { code: 'method-not-allowed', message: 'This path does not take that method', next: `Use ${methods.join(' or ')}.` };
-}
-
-// --- before there is a request
-
-const CLIENT_ERRORS: Readonly<Record<string, WireFault>> = {
-  HPE_HEADER_OVERFLOW: { code: 'headers-too-large', message: 'The request headers are too large', next: 'Send fewer or shorter headers.' },
-  ERR_HTTP_REQUEST_TIMEOUT: { code: 'request-timeout', message: 'The request did not arrive in time', next: 'Send it again, faster.' },
-};
-const UNREADABLE: WireFault = { code: 'invalid-request', message: 'This is not a valid HTTP request', next: 'Send HTTP/1.1.' };
-
-/** What node could not read as HTTP: one answer, then the connection ends. */
-function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {
-    socket.destroy();
-    return;
-  }
-  const problem = toProblem(CLIENT_ERRORS[error.code ?? ''] ?? UNREADABLE, requestIdOf({ headers: {} }));
-  const body = JSON.stringify(problem);
-  socket.end(
-    `HTTP/1.1 ${problem.status} ${problem.title}\r\nContent-Type: ${PROBLEM_MEDIA}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `X-Request-Id: ${problem.instance}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
-    () => socket.destroy(),
-  );
 }

@@ -1,6 +1,6 @@
 import type { TObject } from '@sinclair/typebox';
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
-import type { WireFault } from './problem.js';
+import { NOTHING_HERE, type WireFault } from './problem.js';
 import { closest } from './suggestion.js';
 
 /** ajv's findings → a fault that names the field, what is expected and what to do. The values sent are never repeated. */
@@ -105,6 +105,8 @@ export function toValidationFault(findings: readonly FastifySchemaValidationErro
   // `propertyNames` reports the name's own failing first and then itself; the name's is the useful one.
   const finding = findings[0] as Finding | undefined;
   if (finding === undefined) return { code: 'invalid-request', message: 'The request does not match its schema' };
+  // An empty part of the path: `/v1/keys/` is not a key.
+  if (context === 'params' && finding.keyword === 'minLength') return NOTHING_HERE;
   const told = TELL[finding.keyword]?.(finding.params, finding.parentSchema, (finding as { data?: unknown }).data) ?? {
     message: finding.message ?? 'Does not match its schema',
     next: 'See GET /openapi.json for what is expected.',

@@ -1,0 +1,75 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { sendProblem } from './answer.js';
+import { makeHostCheck } from './host-check.js';
+import type { InFlight } from './in-flight.js';
+import type { RestOptions } from './ports.js';
+import type { WireFault } from './problem.js';
+
+/** What every request passes before anything else. */
+
+/** Answers that nothing may run, frame or cache; docs replace the policy with their own. */
+const SECURITY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+} as const;
+const HSTS = { 'strict-transport-security': 'max-age=31536000' } as const;
+
+export const securityHeaders = (options: RestOptions): Record<string, string> =>
+  options.tls === undefined ? SECURITY_HEADERS : { ...SECURITY_HEADERS, ...HSTS };
+
+type Hook = (request: FastifyRequest, reply: FastifyReply, done: () => void) => void;
+
+export function makeDoor(app: FastifyInstance, options: RestOptions): Hook {
+  const headers = securityHeaders(options);
+  const mayServe = makeHostCheck(options.allowedHosts ?? []);
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  return (request, reply, done) => {
+    void reply.headers(headers).header('x-request-id', request.id);
+    if (closing) return sendProblem(request, reply, SHUTTING_DOWN);
+    if (!mayServe(request.raw)) return sendProblem(request, reply, MISDIRECTED);
+    done();
+  };
+}
+
+const SHUTTING_DOWN: WireFault = {
+  code: 'shutting-down',
+  message: 'The service is stopping',
+  next: 'Try again at another node, or in a moment.',
+  retryAfterMs: 2_000,
+};
+const MISDIRECTED: WireFault = {
+  code: 'misdirected-request',
+  message: 'This name is not served here',
+  field: 'Host',
+  next: 'Use localhost or 127.0.0.1, or add the name to the allowed hosts of the REST plane.',
+};
+const OVERLOADED: WireFault = {
+  code: 'overloaded',
+  message: 'Too many requests at once',
+  next: 'Try again in a moment, with fewer requests in parallel.',
+  retryAfterMs: 1_000,
+};
+const OVERDUE: WireFault = {
+  code: 'timeout',
+  message: 'The operation took too long; it may still take effect',
+  next: 'Look at the object before you repeat it; creating requests are safe to repeat with the same Idempotency-Key.',
+};
+
+/** How an overdue answer reaches its reply. */
+export const overdue = new WeakMap<object, () => void>();
+
+/** Routes under /v1: counted, bounded in time, never cached. */
+export function makeAdmission(inFlight: InFlight): Hook {
+  return (request, reply, done) => {
+    void reply.header('cache-control', 'no-store');
+    if (!inFlight.admit(reply.raw)) return sendProblem(request, reply, OVERLOADED);
+    overdue.set(reply.raw, () => sendProblem(request, reply, OVERDUE));
+    done();
+  };
+}
