@@ -1,0 +1,172 @@
+/**
+ * PKCS#11 numbers by name (v2.40 §B, v3.0 §6). pkcs11js knows only v2.40 and lacks several of them, and a back end that
+ * loads pkcs11js lazily cannot import its constants, so they stand here.
+ */
+export const CKF = {
+  OS_LOCKING_OK: 0x2,
+  RW_SESSION: 0x2,
+  SERIAL_SESSION: 0x4,
+  LOGIN_REQUIRED: 0x4,
+  TOKEN_INITIALIZED: 0x400,
+  USER_PIN_FINAL_TRY: 0x2_0000,
+  USER_PIN_LOCKED: 0x4_0000,
+} as const;
+
+export const CKU_USER = 1;
+export const CKO = { DATA: 0, PUBLIC_KEY: 2, PRIVATE_KEY: 3, SECRET_KEY: 4 } as const;
+
+export const CKK = {
+  RSA: 0x0,
+  EC: 0x3,
+  GENERIC_SECRET: 0x10,
+  DES2: 0x14,
+  DES3: 0x15,
+  AES: 0x1f,
+  EC_EDWARDS: 0x40,
+  EC_MONTGOMERY: 0x41,
+} as const;
+
+export const CKA = {
+  CLASS: 0x0,
+  TOKEN: 0x1,
+  PRIVATE: 0x2,
+  LABEL: 0x3,
+  VALUE: 0x11,
+  CHECK_VALUE: 0x90,
+  KEY_TYPE: 0x100,
+  ID: 0x102,
+  SENSITIVE: 0x103,
+  ENCRYPT: 0x104,
+  DECRYPT: 0x105,
+  WRAP: 0x106,
+  UNWRAP: 0x107,
+  SIGN: 0x108,
+  VERIFY: 0x10a,
+  DERIVE: 0x10c,
+  MODULUS: 0x120,
+  MODULUS_BITS: 0x121,
+  PUBLIC_EXPONENT: 0x122,
+  PRIVATE_EXPONENT: 0x123,
+  PRIME_1: 0x124,
+  PRIME_2: 0x125,
+  EXPONENT_1: 0x126,
+  EXPONENT_2: 0x127,
+  COEFFICIENT: 0x128,
+  VALUE_LEN: 0x161,
+  EXTRACTABLE: 0x162,
+  LOCAL: 0x163,
+  NEVER_EXTRACTABLE: 0x164,
+  ALWAYS_SENSITIVE: 0x165,
+  KEY_GEN_MECHANISM: 0x166,
+  MODIFIABLE: 0x170,
+  EC_PARAMS: 0x180,
+  EC_POINT: 0x181,
+  /** NSS keeps the public point of a private EC key here and refuses to unwrap one without it (sftk_unwrapPrivateKey). */
+  NSS_DB: 0xd5a0_db00,
+} as const;
+
+export const CKM = {
+  RSA_PKCS_KEY_PAIR_GEN: 0x0,
+  RSA_PKCS: 0x1,
+  RSA_X_509: 0x3,
+  RSA_PKCS_OAEP: 0x9,
+  RSA_PKCS_PSS: 0xd,
+  DES2_KEY_GEN: 0x130,
+  DES3_KEY_GEN: 0x131,
+  DES3_ECB: 0x132,
+  DES3_CBC: 0x133,
+  DES3_CBC_PAD: 0x136,
+  GENERIC_SECRET_KEY_GEN: 0x350,
+  EXTRACT_KEY_FROM_KEY: 0x365,
+  EC_KEY_PAIR_GEN: 0x1040,
+  ECDSA: 0x1041,
+  ECDH1_DERIVE: 0x1050,
+  EC_EDWARDS_KEY_PAIR_GEN: 0x1055,
+  EC_MONTGOMERY_KEY_PAIR_GEN: 0x1056,
+  EDDSA: 0x1057,
+  AES_KEY_GEN: 0x1080,
+  AES_ECB: 0x1081,
+  AES_CBC: 0x1082,
+  AES_CBC_PAD: 0x1085,
+  AES_CTR: 0x1086,
+  AES_GCM: 0x1087,
+  AES_CMAC: 0x108a,
+  AES_CBC_ENCRYPT_DATA: 0x1105,
+  AES_OFB: 0x2104,
+  AES_CFB8: 0x2106,
+  AES_CFB128: 0x2107,
+  AES_KEY_WRAP: 0x2109,
+  AES_KEY_WRAP_PAD: 0x210a,
+  AES_KEY_WRAP_KWP: 0x210b,
+  SHA256_HMAC: 0x251,
+} as const;
+
+const CKM_NAMES = new Map<number, string>(Object.entries(CKM).map(([name, value]) => [value, `CKM_${name}`]));
+export const mechanismName = (mechanism: number): string => CKM_NAMES.get(mechanism) ?? `0x${mechanism.toString(16)}`;
+
+export const CKD_NULL = 1;
+
+/** Return values that this back end tells apart (v2.40 §11.1). */
+export const CKR = {
+  HOST_MEMORY: 0x2,
+  SLOT_ID_INVALID: 0x3,
+  GENERAL_ERROR: 0x5,
+  FUNCTION_FAILED: 0x6,
+  ARGUMENTS_BAD: 0x7,
+  CANT_LOCK: 0xa,
+  ATTRIBUTE_SENSITIVE: 0x11,
+  ATTRIBUTE_TYPE_INVALID: 0x12,
+  ATTRIBUTE_VALUE_INVALID: 0x13,
+  DATA_INVALID: 0x20,
+  DATA_LEN_RANGE: 0x21,
+  DEVICE_ERROR: 0x30,
+  DEVICE_MEMORY: 0x31,
+  DEVICE_REMOVED: 0x32,
+  ENCRYPTED_DATA_INVALID: 0x40,
+  ENCRYPTED_DATA_LEN_RANGE: 0x41,
+  FUNCTION_NOT_SUPPORTED: 0x54,
+  KEY_HANDLE_INVALID: 0x60,
+  KEY_SIZE_RANGE: 0x62,
+  KEY_TYPE_INCONSISTENT: 0x63,
+  KEY_FUNCTION_NOT_PERMITTED: 0x68,
+  KEY_NOT_WRAPPABLE: 0x69,
+  KEY_UNEXTRACTABLE: 0x6a,
+  MECHANISM_INVALID: 0x70,
+  MECHANISM_PARAM_INVALID: 0x71,
+  OBJECT_HANDLE_INVALID: 0x82,
+  OPERATION_ACTIVE: 0x90,
+  OPERATION_NOT_INITIALIZED: 0x91,
+  PIN_INCORRECT: 0xa0,
+  PIN_INVALID: 0xa1,
+  PIN_LEN_RANGE: 0xa2,
+  PIN_EXPIRED: 0xa3,
+  PIN_LOCKED: 0xa4,
+  SESSION_CLOSED: 0xb0,
+  SESSION_COUNT: 0xb1,
+  SESSION_HANDLE_INVALID: 0xb3,
+  SESSION_READ_ONLY: 0xb5,
+  SIGNATURE_INVALID: 0xc0,
+  SIGNATURE_LEN_RANGE: 0xc1,
+  TEMPLATE_INCOMPLETE: 0xd0,
+  TEMPLATE_INCONSISTENT: 0xd1,
+  TOKEN_NOT_PRESENT: 0xe0,
+  TOKEN_NOT_RECOGNIZED: 0xe1,
+  TOKEN_WRITE_PROTECTED: 0xe2,
+  UNWRAPPING_KEY_HANDLE_INVALID: 0xf0,
+  USER_ALREADY_LOGGED_IN: 0x100,
+  USER_NOT_LOGGED_IN: 0x101,
+  USER_PIN_NOT_INITIALIZED: 0x102,
+  WRAPPED_KEY_INVALID: 0x110,
+  WRAPPED_KEY_LEN_RANGE: 0x112,
+  WRAPPING_KEY_HANDLE_INVALID: 0x113,
+  RANDOM_SEED_NOT_SUPPORTED: 0x120,
+  RANDOM_NO_RNG: 0x121,
+  CRYPTOKI_NOT_INITIALIZED: 0x190,
+  CRYPTOKI_ALREADY_INITIALIZED: 0x191,
+  PUBLIC_KEY_INVALID: 0x1b9,
+} as const;
+const CKR_NAMES = new Map<number, string>(Object.entries(CKR).map(([name, value]) => [value, `CKR_${name}`]));
+export const returnName = (rv: number): string => CKR_NAMES.get(rv) ?? `CKR 0x${rv.toString(16)}`;
+
+/** pkcs11js parameter types (index.d.ts CK_PARAMS_*). */
+export const PARAMS = { AES_CBC: 1, RSA_OAEP: 4, RSA_PSS: 5, EC_DH: 6, AES_GCM_240: 7 } as const;
