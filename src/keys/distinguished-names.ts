@@ -41,7 +41,7 @@ const NEXT = 'Write it as in RFC 4514, for example CN=api.example.com,O=Example,
 const bad = (message: string) => badField('subject', message, NEXT);
 
 /** A value's bytes by RFC 4514 §2.4: `\,` `\+` and friends, and `\c3\a4` for any byte. */
-const unescape = (raw: string): string => {
+const unescapeValue = (raw: string): string => {
   const out: number[] = [];
   const bytes = Buffer.from(raw, 'utf8');
   for (let i = 0; i < bytes.length; i += 1) {
@@ -108,7 +108,7 @@ const parseAttribute = (text: string): AttributeTypeAndValue => {
   const [head, ...rest] = split(text, '=');
   if (head === undefined || rest.length === 0) throw bad('A part has no “=”.');
   const type = head.part.trim();
-  const value = unescape(trimValue(text.slice(head.part.length + 1)));
+  const value = unescapeValue(trimValue(text.slice(head.part.length + 1)));
   const known = Object.hasOwn(ATTRIBUTES, type.toUpperCase()) ? ATTRIBUTES[type.toUpperCase()] : undefined;
   const oid = OID.exec(type)?.[1];
   const attribute = known ?? (oid === undefined ? undefined : utf8(oid, 255));

@@ -1,0 +1,88 @@
+import type { RootOfTrust } from '@aegis/rot-spi';
+import type { Caller, Handlers, PlaneName, Principal, Result } from '../../src/domain/index.js';
+import { makeGuard } from '../../src/guard/guard.js';
+import { makeKeyHandlers } from '../../src/keys/key-handlers.js';
+import type { KeyDefaults } from '../../src/keys/key-parts.js';
+import { makeRootRegistry, type RootRegistry } from '../../src/keys/root-registry.js';
+import { makeScheduler, type Scheduler } from '../../src/keys/scheduler.js';
+import { type BoundService, Refusal } from '../behaviour/cases/behaviour-case.js';
+import { MemoryStore } from './memory-store.js';
+
+export const bindService =
+  (service: (o: never, r: never, c: Caller) => Promise<Result<unknown>>, caller: Caller): BoundService =>
+  async (operation, request) => {
+    const result = await service(operation as never, request as never, caller);
+    if (!result.ok) throw new Refusal(result.fault);
+    return result.value as never;
+  };
+
+export interface TestService {
+  readonly store: MemoryStore;
+  readonly registry: RootRegistry;
+  readonly scheduler: Scheduler;
+  readonly as: (name: string, tenant?: string, plane?: PlaneName) => BoundService;
+  readonly alice: BoundService;
+  readonly problems: unknown[];
+  now: number;
+}
+
+const principal = (name: string, tenant: string): Principal => ({
+  kind: 'service',
+  id: `p-${name}`,
+  tenant,
+  name,
+  roles: ['admin'],
+  tags: {},
+  disabled: false,
+  createdAt: 0,
+  revision: 1,
+});
+
+/** The real guard around the real handlers; policy allows everything, because what is tested is what lies behind it. */
+export const makeTestService = (
+  roots: ReadonlyMap<string, RootOfTrust>,
+  options: { readonly defaults?: Partial<KeyDefaults>; readonly realTime?: boolean } = {},
+): TestService => {
+  const store = new MemoryStore();
+  const registry = makeRootRegistry({ roots, defaultRoot: [...roots.keys()][0] as string, descriptionTtlMs: 50 });
+  const test = { now: 1_800_000_000_000 };
+  const clock = options.realTime === true ? Date.now : () => test.now;
+  const problems: unknown[] = [];
+  const handlers = makeKeyHandlers({
+    objects: store,
+    roots: registry,
+    settings: store,
+    clock,
+    ...(options.defaults === undefined ? {} : { defaults: options.defaults }),
+  });
+  const service = makeGuard({
+    identifier: {
+      identify: async (credential, caller) => {
+        const name = credential.kind === 'bearer' ? credential.token : 'scheduler';
+        const who = principal(name, caller.tenant ?? 'acme');
+        return { principal: who, authentication: { method: credential.kind === 'internal' ? 'internal' : 'token', credentialId: name } };
+      },
+    },
+    policy: { decide: () => ({ effect: 'allow', statement: 'test/all', reason: 'test' }), limit: () => undefined },
+    objects: store,
+    handlers: handlers as unknown as Handlers,
+    journal: store,
+    detectors: [],
+    responders: [],
+    clock,
+    serving: () => undefined,
+    onProblem: (problem) => problems.push(problem),
+  });
+  const scheduler = makeScheduler({
+    service,
+    objects: store,
+    roots: registry,
+    settings: store,
+    journal: store,
+    cluster: { exclusively: async (_, job) => job() },
+    clock,
+  });
+  const as = (name: string, tenant = 'acme', plane: PlaneName = 'rest'): BoundService =>
+    bindService(service as never, { plane, credential: { kind: 'bearer', token: name }, requestId: 'test', source: 'local', tenant });
+  return Object.assign(test, { store, registry, scheduler, as, alice: as('alice'), problems });
+};
