@@ -12,6 +12,7 @@ import {
 import { RootFault } from '../fault.js';
 import { HASH_BYTES, type HashName } from '../vocabulary/index.js';
 import { undecryptable } from './ciphers.js';
+import { decodePkcs1 } from './implicit-rejection.js';
 
 /** RFC 8017 on top of OpenSSL's raw RSA (blinded, constant time), for what node:crypto has no option for. */
 
@@ -212,14 +213,24 @@ export const pkcs1Encrypt = (key: KeyObject, plaintext: Uint8Array): Buffer => {
   return publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, plaintext);
 };
 
+/** Node refuses the padding where its OpenSSL has no implicit rejection; then it is done here. Found out once. */
+let opensslRejectsImplicitly = true;
+
+const pkcs1DecryptNative = (key: KeyObject, ciphertext: Uint8Array): Buffer | undefined => {
+  try {
+    return privateDecrypt({ key, padding: constants.RSA_PKCS1_PADDING }, ciphertext);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_VALUE') throw undecryptable();
+    opensslRejectsImplicitly = false;
+    return undefined;
+  }
+};
+
 export const pkcs1Decrypt = (key: KeyObject, ciphertext: Uint8Array): Buffer => {
   if (ciphertext.length !== modulusBytes(key))
     throw new RootFault('invalid-argument', `the ciphertext must have ${modulusBytes(key)} bytes`);
-  try {
-    return privateDecrypt({ key, padding: constants.RSA_PKCS1_PADDING }, ciphertext);
-  } catch {
-    throw undecryptable();
-  }
+  const native = opensslRejectsImplicitly ? pkcs1DecryptNative(key, ciphertext) : undefined;
+  return native ?? decodePkcs1(key, ciphertext, rawPrivate(key, ciphertext));
 };
 
 /** DigestInfo prefixes (RFC 8017 §9.2 note 1, FIPS 202 OIDs from the NIST CSOR). */

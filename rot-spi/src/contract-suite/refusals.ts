@@ -1,0 +1,4 @@
+import type { Session } from './session.js';
+import type { ContractRunner } from './target.js';
+
+export const defineRefusals = (_session: Session, _runner: ContractRunner): void => undefined;
