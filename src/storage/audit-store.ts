@@ -85,14 +85,14 @@ const TREE = { name: 'audit-tree', text: 'SELECT size, peaks FROM audit_tree' };
 const LEAVES = {
   name: 'audit-leaves',
   text: `SELECT first, count, hashes FROM audit_leaf
-    WHERE first >= coalesce((SELECT max(first) FROM audit_leaf WHERE first <= $1), 0) AND first < $1 + $2 ORDER BY first`,
+    WHERE first >= coalesce((SELECT max(first) FROM audit_leaf WHERE first <= $1), 0) AND first < $1::bigint + $2::bigint ORDER BY first`,
 };
 const ADVANCE_FOLDED = `UPDATE audit_chain c SET folded = s.last
   FROM (SELECT n.node, n.boot, min(n.sequence) AS first, max(n.sequence) AS last, count(*) AS count
         FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n(node, boot, sequence) GROUP BY n.node, n.boot) s
   WHERE c.node = s.node AND c.boot = s.boot AND c.folded = s.first - 1 AND s.last - s.first + 1 = s.count AND s.last <= c.sequence
   RETURNING 1`;
-const ADVANCE_TREE = 'UPDATE audit_tree SET size = $1, peaks = $2 WHERE size = $1 - $3 RETURNING 1';
+const ADVANCE_TREE = 'UPDATE audit_tree SET size = $1, peaks = $2 WHERE size = $1::bigint - $3::bigint RETURNING 1';
 const INSERT_LEAVES = 'INSERT INTO audit_leaf (first, count, hashes) VALUES ($1, $2, $3)';
 const SAVE_CHECKPOINT = {
   name: 'save-checkpoint',

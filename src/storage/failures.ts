@@ -45,9 +45,10 @@ const unavailable = (error: unknown): Pick<Fault, 'message' | 'next'> => {
 /** What a caller is told when the database failed; the cause keeps the SQLSTATE for whoever must tell "rolled back" from "unknown". */
 export const toStorageFault = (error: unknown): FaultError => {
   if (error instanceof FaultError) return error;
-  if (sqlState(error) === undefined && !isConnectionLoss(error))
+  const state = sqlState(error);
+  if ((state === undefined && !isConnectionLoss(error)) || state?.startsWith('42') === true)
     return new FaultError({ code: 'internal', message: 'The store failed.', next: 'Look at the log of the server.' }, { cause: error });
-  if (sqlState(error)?.startsWith('22') === true)
+  if (state?.startsWith('22') === true)
     return new FaultError(
       { code: 'invalid-request', message: 'The request holds a value that can not be stored or compared.' },
       { cause: error },

@@ -34,7 +34,6 @@ export const parseCursor = (
   const position = parsed.slice(1) as unknown[];
   for (const [index, type] of shape.entries()) {
     const value = position[index];
-    // biome-ignore lint/suspicious/useValidTypeof: the shape names the type.
     if (typeof value !== type || (type === 'number' && !Number.isSafeInteger(value)) || String(value).includes('\0')) throw refuse();
   }
   return position as Position;
