@@ -58,7 +58,10 @@ const detail = (state: CallState): AuditRecord['detail'] => {
   const dryRun = state.asked[0]?.decision.dryRun;
   if (planned === undefined && dryRun === undefined && state.attempt === 0) return fromRequest;
   const all: Record<string, string | number | boolean | null> = { ...fromRequest };
-  if (dryRun !== undefined) all['dryRun'] = `${dryRun.effect} ${dryRun.statement}`;
+  if (dryRun !== undefined) {
+    all['dryRunEffect'] = dryRun.effect;
+    all['dryRunStatement'] = dryRun.statement;
+  }
   if (state.attempt > 0) all['attempt'] = state.attempt + 1;
   for (const name in planned) {
     const value = planned[name];

@@ -479,7 +479,7 @@ describe('what policy and the record may see of a request', () => {
       statement: 'd/allow',
       risk: { score: 3, reasons: ['r'] },
       resource: { type: 'symmetric-key', id: 'new' },
-      detail: { spec: 'aes-256', version: 2, dryRun: 'deny new/x' },
+      detail: { spec: 'aes-256', version: 2, dryRunEffect: 'deny', dryRunStatement: 'new/x' },
     });
   });
 });
