@@ -98,8 +98,8 @@ export interface CallRow<C extends RootCallName> {
    * may be asked once. `unless-external`: so too, except where the call leaves a token object behind. `never`.
    */
   readonly lost: 'again' | 'unless-external' | 'never';
-  /** Times the ordinary time limit this call may take; making primes on a token takes a while. Default 1. */
-  readonly patience?: number;
+  /** Whether this request takes seconds by nature (making primes, stretching a passphrase). Default: none does. */
+  readonly heavy?: (request: RootRequest<C>) => boolean;
 }
 
 const CIPHER = { iv: 'bytes?', aad: 'bytes?', tagLength: 'uint?', label: 'bytes?', mgf1Hash: 'hash?' } as const;
@@ -118,7 +118,12 @@ const CREATED = { reference: 'bytes', publicKey: 'bytes?', bits: 'uint', provena
 
 export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
   generateKey: { request: { binding: 'binding', bits: 'uint?' }, response: CREATED, lost: 'unless-external' },
-  generateKeyPair: { request: { binding: 'binding', publicExponent: 'uint?' }, response: CREATED, lost: 'unless-external', patience: 6 },
+  generateKeyPair: {
+    request: { binding: 'binding', publicExponent: 'uint?' },
+    response: CREATED,
+    lost: 'unless-external',
+    heavy: () => true,
+  },
   importKey: { request: { binding: 'binding', format: 'format', material: 'bytes' }, response: CREATED, lost: 'unless-external' },
   exportKey: { request: { key: 'key' }, response: { format: 'format', material: 'bytes' }, lost: 'again' },
   destroyKey: { request: { key: 'key' }, response: {}, lost: 'again' },
@@ -136,6 +141,7 @@ export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
     request: { key: 'key', algorithm: 'algorithm', data: 'bytes', ...SIGNING },
     response: { signature: 'bytes' },
     lost: 'again',
+    heavy: ({ algorithm }) => algorithm === 'slh-dsa',
   },
   verify: {
     request: { key: 'verificationKey', algorithm: 'algorithm', data: 'bytes', signature: 'bytes', ...SIGNING },
@@ -158,7 +164,12 @@ export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
     response: CREATED,
     lost: 'unless-external',
   },
-  derive: { request: { key: 'key', algorithm: 'algorithm', newKey: 'newKey', ...DERIVING }, response: CREATED, lost: 'unless-external' },
+  derive: {
+    request: { key: 'key', algorithm: 'algorithm', newKey: 'newKey', ...DERIVING },
+    response: CREATED,
+    lost: 'unless-external',
+    heavy: ({ algorithm }) => String(algorithm).startsWith('pbkdf2'),
+  },
   agree: {
     request: { key: 'key', algorithm: 'algorithm', peerPublicKey: 'bytes', newKey: 'newKey', kdf: 'algorithm?', ...DERIVING },
     response: CREATED,

@@ -5,7 +5,7 @@ import type { RootCallName, RootDescription, RootHealth } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { type ByteReader, WireError } from './bytes.js';
 import { CALL_CODECS, type CallCodec, DESCRIPTION, FAULT, HEALTH, type Shape, TABLE_DIGEST } from './call-codec.js';
-import { CALLS } from './call-tables.js';
+import { CallLedger, type InFlight, isHeavy, type Job, type Opening } from './call-ledger.js';
 import { hostCommand } from './environment.js';
 import { FRAME, FrameSink, FrameSplitter } from './frames.js';
 import { NO_KEYS, SentKeys } from './key-slots.js';
@@ -15,39 +15,19 @@ import { type WireValue, writeValue } from './values.js';
 
 export type HostLimits = Required<Pick<HostOptions, 'callTimeoutMs' | 'startTimeoutMs' | 'maxInFlight' | 'maxFrame'>>;
 
-/** A call on its way. It may move to another host once if the first dies. */
-export interface Job {
-  /** Number on the wire; -1 for description and health. */
-  readonly number: number;
-  readonly request: unknown;
-  readonly resolve: (response: never) => void;
-  readonly reject: (error: unknown) => void;
-  moved: boolean;
-  /** Tag of the host it was last sent to. */
-  sentTo?: string;
-}
-
-interface InFlight {
-  readonly job: Job;
-  readonly answer: number;
-  readonly shape: Shape;
-  readonly deadline: number;
-}
-
 export interface HostEvents {
   /** Once. The jobs that were in flight are the receiver's to settle. `hung`: it was killed for not answering. */
   readonly died: (fault: RootFault, jobs: readonly Job[], hung: boolean) => void;
 }
 
 const REQUEST_BATCH = { frames: 16, bytes: 32_768 };
-/** A time limit is counted in ticks of the server's own event loop, so that a stall of the server blames no host. */
-const TICKS_PER_LIMIT = 20;
-const LEAST_TICK_MS = 5;
+/** After the process ended, for what it had already written. */
+const LAST_WORDS_MS = 20;
 /** After SIGKILL the kernel reaps within this, or the module sits in an uninterruptible system call. */
 const REAP_MS = 2000;
-const LAST_CALL_ID = 0xffffffff;
-
 export const CALL_NUMBERS: ReadonlyMap<RootCallName, number> = new Map(CALL_CODECS.map(({ name }, number) => [name, number]));
+/** The process ended by itself; how is known a moment later (`exited`). */
+export const HOST_DIED = 'the root-of-trust host died';
 export const DESCRIBE_JOB = -1;
 export const HEALTH_JOB = -2;
 
@@ -65,14 +45,11 @@ export class HostProcess {
   private readonly socket: Socket;
   private readonly sink: FrameSink;
   private readonly keys = new SentKeys();
-  private readonly calls = new Map<number, InFlight>();
+  private readonly calls: CallLedger;
   private readonly clock: NodeJS.Timeout;
-  private readonly tickMs: number;
-  private tick = 0;
-  private lastCall = 0;
   private dead = false;
   private overdue = false;
-  private opening: { readonly resolve: (description: RootDescription) => void; readonly reject: (fault: RootFault) => void } | undefined;
+  private opening: Opening | undefined;
 
   /** Starts the process. Throws if that can't even be tried. `tag` names this process among all this server ever starts. */
   constructor(tag: string, entry: URL, config: RootConfig, limits: HostLimits, events: HostEvents) {
@@ -89,8 +66,8 @@ export class HostProcess {
     this.socket = socket;
     this.sink = new FrameSink(this.socket, limits.maxFrame, REQUEST_BATCH);
     this.watchSocket();
-    this.tickMs = Math.max(LEAST_TICK_MS, Math.ceil(limits.callTimeoutMs / TICKS_PER_LIMIT));
-    this.clock = setInterval(() => this.look(), this.tickMs);
+    this.calls = new CallLedger(limits.callTimeoutMs);
+    this.clock = setInterval(() => this.look(), this.calls.tickMs);
     this.clock.unref();
     this.greet(config);
   }
@@ -103,7 +80,7 @@ export class HostProcess {
       });
       this.child.once('exit', (code, signal) => {
         // Answers sent just before the end may still be on their way; the connection's end says when they are all here.
-        setTimeout(() => this.die(unavailable('the root-of-trust host died'), false), LEAST_TICK_MS * 4).unref();
+        setTimeout(() => this.die(unavailable(HOST_DIED), false), LAST_WORDS_MS).unref();
         resolve(signal === null ? `exit code ${code}` : `signal ${signal}`);
       });
     });
@@ -120,7 +97,7 @@ export class HostProcess {
         this.die(unavailable(`the root-of-trust host sent a malformed answer: ${detail}`), false);
       }
     });
-    const gone = (): void => this.die(unavailable('the root-of-trust host died'), false);
+    const gone = (): void => this.die(unavailable(HOST_DIED), false);
     this.socket.on('end', gone);
     this.socket.on('close', gone);
     this.socket.on('error', gone);
@@ -143,7 +120,7 @@ export class HostProcess {
   /** Resolves once the root is open; rejects with the root's own fault, or `unavailable`. */
   opened(timeoutMs: number): Promise<RootDescription> {
     return new Promise((resolve, reject) => {
-      if (this.dead) return reject(unavailable('the root-of-trust host died'));
+      if (this.dead) return reject(unavailable(HOST_DIED));
       const timer = setTimeout(() => {
         this.die(unavailable(`the root-of-trust host was not ready within ${timeoutMs} ms`), true);
       }, timeoutMs);
@@ -171,21 +148,26 @@ export class HostProcess {
   /** Sends the job; its promise is settled from here on, by an answer or through `died`. */
   send(job: Job): void {
     if (this.dead) {
-      job.reject(unavailable('the root-of-trust host died'));
+      job.reject(unavailable(HOST_DIED));
       return;
     }
     const { maxInFlight, maxFrame } = this.limits;
-    if (this.calls.size >= maxInFlight || this.sink.queuedBytes > 2 * maxFrame) {
+    if (this.inFlight >= maxInFlight || this.sink.queuedBytes > 2 * maxFrame) {
       job.reject(new RootFault('limit-exceeded', 'too many calls in flight', 'slow down, or configure more hosts for this root'));
       return;
     }
-    job.sentTo = this.tag;
-    if (job.number < 0) {
+    const codec = CALL_CODECS[job.number];
+    if (codec === undefined) {
       this.ask(job);
       return;
     }
-    const codec = CALL_CODECS[job.number] as CallCodec;
-    const id = this.nextCall();
+    const heavy = isHeavy(codec, job.request);
+    if (heavy && this.calls.heavyFull) this.calls.wait(job);
+    else this.transmit(job, codec, heavy);
+  }
+
+  private transmit(job: Job, codec: CallCodec, heavy: boolean): void {
+    const id = this.calls.nextId();
     try {
       const writer = this.sink.begin(id, FRAME.call);
       writer.u8(job.number);
@@ -197,28 +179,29 @@ export class HostProcess {
       return;
     }
     this.keys.commit();
-    this.register(id, job, FRAME.result, codec.response, CALLS[codec.name].patience ?? 1);
+    job.sentTo = this.tag;
+    this.calls.add(id, { job, answer: FRAME.result, shape: codec.response, heavy });
     this.sink.end();
   }
 
   private ask(job: Job): void {
     const describing = job.number === DESCRIBE_JOB;
-    const id = this.nextCall();
+    const id = this.calls.nextId();
     this.sink.begin(id, describing ? FRAME.describe : FRAME.health);
-    this.register(id, job, describing ? FRAME.description : FRAME.healthReport, (describing ? DESCRIPTION : HEALTH) as Shape, 1);
+    const answer = describing ? FRAME.description : FRAME.healthReport;
+    const shape = (describing ? DESCRIPTION : HEALTH) as Shape;
+    job.sentTo = this.tag;
+    this.calls.add(id, { job, answer, shape, heavy: false });
     this.sink.end();
   }
 
-  private register(id: number, job: Job, answer: number, shape: Shape, patience: number): void {
-    const ticks = Math.ceil((this.limits.callTimeoutMs * patience) / this.tickMs) + 1;
-    this.calls.set(id, { job, answer, shape, deadline: this.tick + ticks });
-  }
-
-  private nextCall(): number {
-    do {
-      this.lastCall = this.lastCall === LAST_CALL_ID ? 1 : this.lastCall + 1;
-    } while (this.calls.has(this.lastCall));
-    return this.lastCall;
+  /** A call was answered: it leaves, and where it was a heavy one the next of those may go. */
+  private settle(id: number, { heavy }: InFlight): void {
+    this.calls.remove(id);
+    if (!heavy) return;
+    for (let job = this.calls.takeWaiting(); job !== undefined; job = this.calls.takeWaiting()) {
+      this.transmit(job, CALL_CODECS[job.number] as CallCodec, true);
+    }
   }
 
   private receive(id: number, kind: number, reader: ByteReader): void {
@@ -232,14 +215,14 @@ export class HostProcess {
     if (kind === FRAME.fault) {
       const fault = FAULT.read(reader, NO_KEYS);
       reader.finish();
-      this.calls.delete(id);
+      this.settle(id, call);
       job.reject(fault);
       return;
     }
     if (kind !== answer || (kind === FRAME.result && reader.u8() !== job.number)) throw new WireError('an answer to another call');
     const response = shape.read(reader, NO_KEYS) as RootDescription | RootHealth;
     reader.finish();
-    this.calls.delete(id);
+    this.settle(id, call);
     job.resolve(response as never);
   }
 
@@ -259,21 +242,16 @@ export class HostProcess {
   }
 
   private look(): void {
-    this.tick++;
-    if (this.overdue || !this.anyOverdue()) return;
+    this.calls.advance();
+    if (this.overdue || !this.calls.anyOverdue()) return;
     this.overdue = true;
     // The answer may be in the socket while this process was busy: let the event loop read before the host is blamed.
     setImmediate(() =>
       setImmediate(() => {
         this.overdue = false;
-        if (this.anyOverdue()) this.die(unavailable(`the root-of-trust host did not answer within the time limit`), true);
+        if (this.calls.anyOverdue()) this.die(unavailable(`the root-of-trust host did not answer within the time limit`), true);
       }),
     );
-  }
-
-  private anyOverdue(): boolean {
-    for (const { deadline } of this.calls.values()) if (deadline <= this.tick) return true;
-    return false;
   }
 
   /** The end of this host: whatever state it is in, it answers nothing more and its process is killed. */
@@ -282,16 +260,10 @@ export class HostProcess {
     this.dead = true;
     clearInterval(this.clock);
     this.kill();
-    const calls = [...this.calls.values()];
-    this.calls.clear();
-    const movable: Job[] = [];
-    for (const { job, deadline } of calls) {
-      if (hung && deadline <= this.tick) job.reject(fault);
-      else movable.push(job);
-    }
+    const jobs = this.calls.clear(fault, hung);
     this.opening?.reject(fault);
     this.opening = undefined;
-    this.events.died(fault, movable, hung);
+    this.events.died(fault, jobs, hung);
   }
 
   private kill(): void {

@@ -2,8 +2,9 @@ import type { HostOptions, RootConfig } from '../config.js';
 import type { RootDescription } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { toFault } from './call-codec.js';
+import type { Job } from './call-ledger.js';
 import { asksAtTerminal } from './environment.js';
-import { type HostLimits, HostProcess, type Job, within } from './host-process.js';
+import { HOST_DIED, type HostLimits, HostProcess, within } from './host-process.js';
 
 /** The places for a root's host processes: who sits there, when an empty one is filled again, and when it is not. */
 
@@ -47,6 +48,8 @@ const LAST_DELAY_MS = 10_000;
 const STABLE_MS = 10_000;
 /** For what a person has to type. */
 const PROMPT_TIMEOUT_MS = 300_000;
+/** From the end of the connection to the news of how the process ended. */
+const EXIT_CODE_MS = 250;
 /** To close the root after its last call. */
 const LEAVE_MS = 2000;
 
@@ -62,6 +65,14 @@ const hostCount = (config: RootConfig): number => {
     throw new RootFault('invalid-argument', `hosts must be from 1 to ${MAX_HOSTS}`, `correct hosts of root ${config.id}`);
   }
   return count;
+};
+
+/** A process that died while it opened its root says nothing; its exit code or signal is the only trace of why. */
+const explain = async (fault: RootFault, process: HostProcess | undefined): Promise<RootFault> => {
+  if (process === undefined || fault.message !== HOST_DIED) return fault;
+  const how = await Promise.race([process.exited, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), EXIT_CODE_MS))]);
+  const next = 'check the module and its configuration; what the host printed is in the service log';
+  return new RootFault(fault.code, `${HOST_DIED} while it opened the root${how === undefined ? '' : ` (${how})`}`, next);
 };
 
 export class HostSeats {
@@ -99,8 +110,9 @@ export class HostSeats {
     return this.seats.reduce((sum, { process }) => sum + (process?.inFlight ?? 0), 0);
   }
 
-  get lastError(): string | undefined {
-    return this.seats.find(({ lastError }) => lastError !== undefined)?.lastError;
+  /** Why hosts are missing: the last errors of those that are. */
+  get lastErrors(): string[] {
+    return [...new Set(this.seats.flatMap(({ state, lastError }) => (state === 'ready' || lastError === undefined ? [] : [lastError])))];
   }
 
   status(): HostStatus[] {
@@ -165,7 +177,7 @@ export class HostSeats {
       this.becomeReady(seat, process, description);
       return undefined;
     } catch (error) {
-      const fault = toFault(error);
+      const fault = await explain(toFault(error), seat.process);
       this.startFailed(seat, fault);
       return fault;
     }

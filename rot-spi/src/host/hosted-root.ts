@@ -11,8 +11,9 @@ import type {
 } from '../contract.js';
 import { RootFault, type RootFaultCode } from '../fault.js';
 import { toFault } from './call-codec.js';
+import type { Job } from './call-ledger.js';
 import { CALL_NAMES, CALLS, CONTINUING_CALLS } from './call-tables.js';
-import { CALL_NUMBERS, DESCRIBE_JOB, HEALTH_JOB, type HostLimits, type HostProcess, type Job, within } from './host-process.js';
+import { CALL_NUMBERS, DESCRIBE_JOB, HEALTH_JOB, type HostLimits, type HostProcess, within } from './host-process.js';
 import { HostSeats, type HostStatus, type Seat } from './host-seats.js';
 
 /** A root of trust that runs in processes of its own. */
@@ -130,10 +131,10 @@ class Hosts implements HostedRoot {
 
   private noHost(): RootFault {
     if (this.closing !== undefined) return new RootFault('unavailable', `root of trust ${this.id} is closed`);
-    const { standing, lastError } = this.seats;
+    const { standing, lastErrors } = this.seats;
     if (standing !== undefined && STANDING_FAULTS.includes(standing.code))
       return new RootFault(standing.code, standing.message, standing.next);
-    const because = lastError === undefined ? '' : `: ${lastError}`;
+    const because = lastErrors.length === 0 ? '' : `: ${lastErrors.join('; ')}`;
     return new RootFault('unavailable', `root of trust ${this.id} has no host ready${because}`, 'it is being restarted; see its health');
   }
 
@@ -141,7 +142,9 @@ class Hosts implements HostedRoot {
   private moveOrFail(job: Job, fault: RootFault): void {
     const name = CALL_NAMES[job.number];
     const host = this.pick();
-    if (name === undefined || job.moved || host === undefined || !this.mayMove(name)) {
+    // What was still waiting to be sent did nothing anywhere.
+    const movable = job.sentTo === undefined || (name !== undefined && this.mayMove(name));
+    if (job.moved || host === undefined || !movable) {
       job.reject(fault);
       return;
     }
@@ -248,8 +251,9 @@ class Hosts implements HostedRoot {
     const all = this.seats.count;
     const working = reports.filter(({ state }) => state !== 'unavailable');
     const details = [...new Set(reports.flatMap(({ detail }) => (detail === undefined ? [] : [detail])))];
-    const { standing } = this.seats;
-    if (standing !== undefined) details.push(standing.next === undefined ? standing.message : `${standing.message}; ${standing.next}`);
+    const { standing, lastErrors } = this.seats;
+    if (working.length < all) details.push(...lastErrors);
+    if (standing?.next !== undefined) details.push(standing.next);
     if (working.length < all) details.unshift(`${working.length} of ${all} hosts are ready`);
     const latencies = working.flatMap(({ latencyMs }) => (latencyMs === undefined ? [] : [latencyMs]));
     const whole = working.length === all && working.every(({ state }) => state === 'ready');
