@@ -119,14 +119,24 @@ const isServed = (name: RootCallName, plans: Plans): boolean => {
   return rules[name] ?? true;
 };
 
+/** Why some keys are token objects although `storage` is `wrapped`. */
+const staysInside = (plan: SpecPlan): string | undefined => {
+  if (plan.wrap === undefined) return 'kept as a token object: the module does not wrap such keys';
+  if (plan.wrapsWholeBlocks === true && KEY_SPECS[plan.spec].variableLength === true)
+    return 'lengths that are no multiple of 8 bytes are kept as token objects: the module wraps whole blocks only';
+  return undefined;
+};
+
 const toSpecCapability = (plan: SpecPlan, storage: Pkcs11RootConfig['storage']): SpecCapability => ({
   spec: plan.spec,
   generate: plan.generate !== undefined && KEY_SPECS[plan.spec].importOnly !== true,
   import: plan.import,
   nonExtractable: true,
   approval: KEY_SPECS[plan.spec].approval,
-  ...(storage === 'wrapped' && plan.wrap === undefined ? { note: 'kept as a token object: the module does not wrap such keys' } : {}),
+  ...noteOf(storage === 'wrapped' ? staysInside(plan) : undefined),
 });
+
+const noteOf = (note: string | undefined): { readonly note?: string } => (note === undefined ? {} : { note });
 
 const toAlgorithmCapability = (plan: AlgorithmPlan): AlgorithmCapability => ({
   algorithm: plan.algorithm,
@@ -134,7 +144,7 @@ const toAlgorithmCapability = (plan: AlgorithmPlan): AlgorithmCapability => ({
   multiPart: ['cipher', 'signature', 'mac'].includes(ALGORITHMS[plan.algorithm].kind),
   approval: ALGORITHMS[plan.algorithm].approval,
   mechanism: mechanismName(plan.mechanism),
-  ...(plan.note === undefined ? {} : { note: plan.note }),
+  ...noteOf(plan.note),
 });
 
 const fileHash = (path: string): string => {
@@ -185,7 +195,7 @@ const describeRoot = (context: Context, calls: Calls): RootDescription => {
     hashes: plans.hashes,
     maxInput: MAX_INPUT_BYTES,
     module: moduleFacts(connection),
-    external: config.storage === 'token' || specs.some(({ wrap }) => wrap === undefined),
+    external: config.storage === 'token' || specs.some((plan) => staysInside(plan) !== undefined),
   };
 };
 

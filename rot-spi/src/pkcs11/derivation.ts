@@ -23,11 +23,11 @@ const newLength = (binding: KeyBinding, length: number | undefined, whole?: numb
 const deriveInto = (context: Context, binding: KeyBinding, mechanism: Mechanism, base: Handle, length: number): CreatedKey => {
   const { connection, keys } = context;
   const { cryptoki, anchor } = connection;
-  const placement = keys.placement(binding);
+  const placement = keys.placement(binding, length);
   const sized: Template = placement.keyType === CKK.DES2 || placement.keyType === CKK.DES3 ? [] : [{ type: CKA.VALUE_LEN, value: length }];
   let handle: Handle | undefined;
   initialise(() => {
-    handle = cryptoki.C_DeriveKey(anchor, mechanism, base, [...keys.templateOf(placement), ...sized]);
+    handle = cryptoki.C_DeriveKey(anchor, mechanism, base, [...keys.templateOf({ ...placement, valueLater: true }), ...sized]);
   });
   if (handle === undefined) throw new RootFault('internal', 'the module derived nothing');
   return keys.keep(placement, handle, {

@@ -11,7 +11,7 @@ import { CKA, CKO, CKR } from './constants.js';
 import type { Handle, Template } from './cryptoki.js';
 import { tlv } from './der.js';
 import { Lru } from './lru.js';
-import { isPrivateKeyType, type SpecPlan } from './plans.js';
+import { canWrap, isPrivateKeyType, type SpecPlan } from './plans.js';
 import { generatorOf } from './public-point.js';
 import { brokenReference, type DecodedReference, decodeReference, ID_BYTES, type Reference, sameBinding } from './reference.js';
 import { type Placement, privateTemplate, publicTemplate, readBoolean, secretTemplate } from './templates.js';
@@ -136,10 +136,10 @@ export class KeyStore {
     if (key.doomed && key.pins === 0) this.#destroySession(key.handle, key.generation);
   }
 
-  /** Where a new key of this binding goes. */
-  placement(binding: KeyBinding): Placement & { readonly wrapped: boolean } {
+  /** Where a new key of this binding goes; `bytes` for secret values. */
+  placement(binding: KeyBinding, bytes?: number): Placement & { readonly wrapped: boolean } {
     const plan = this.plan(binding.spec);
-    const wrapped = this.#connection.config.storage === 'wrapped' && plan.wrap !== undefined && this.#anchors.wrapping !== undefined;
+    const wrapped = this.#connection.config.storage === 'wrapped' && canWrap(plan, bytes) && this.#anchors.wrapping !== undefined;
     return {
       binding,
       keyType: plan.keyType,
@@ -163,13 +163,15 @@ export class KeyStore {
   keep(
     placement: Placement & { readonly wrapped: boolean },
     handle: Handle,
-    facts: { readonly bits: number; readonly spki?: Buffer },
+    facts: { readonly bits: number; readonly spki?: Buffer; readonly local?: true },
   ): CreatedKey {
     const { cryptoki, anchor } = this.#connection;
     const { binding, keyType } = placement;
     let kept = false;
     try {
-      const provenance = this.provenanceOf(handle);
+      const told = this.provenanceOf(handle);
+      // NSS leaves CKA_LOCAL unset for pairs it made; that C_GenerateKey made this one is known here.
+      const provenance = { ...told, local: told.local || facts.local === true };
       const spki = facts.spki ?? Buffer.alloc(0);
       const base = { provenance, bits: facts.bits, keyType, spki };
       const reference = this.#anchors.seal(
@@ -328,6 +330,7 @@ export class KeyStore {
       token: false,
       extractable,
       sensitive: !(binding.exportable && plan.exportVia?.kind === 'value'),
+      valueLater: true,
     };
     const template = [...this.templateOf(placement), ...pointHint(plan, reference.spki)];
     const wrapping = this.#anchors.wrappingKey(reference.wrappingId);

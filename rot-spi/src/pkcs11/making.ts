@@ -30,6 +30,9 @@ export const valueBytes = (spec: KeySpec): number => {
   return KEY_SPECS[spec].bits / 8;
 };
 
+/** Bytes of a key already made. */
+export const secretBytes = (spec: KeySpec, bits: number): number => (KEY_SPECS[spec].variableLength === true ? bits / 8 : valueBytes(spec));
+
 const needGenerate = (plan: SpecPlan): number => {
   if (plan.generate === undefined) throw new RootFault('unsupported', `this module does not generate ${plan.spec} keys`);
   return plan.generate;
@@ -45,11 +48,11 @@ export const generateKey = (context: Context, request: RootRequest<'generateKey'
   return connection.run(
     () => {
       const mechanism = needGenerate(keys.plan(binding.spec));
-      const placement = keys.placement(binding);
+      const placement = keys.placement(binding, length);
       // DES keys have one length and refuse to be told it (v2.40 §2.9.3).
       const sized = placement.keyType === CKK.DES2 || placement.keyType === CKK.DES3 ? [] : [{ type: CKA.VALUE_LEN, value: length }];
       const handle = connection.cryptoki.C_GenerateKey(connection.anchor, { mechanism }, [...keys.templateOf(placement), ...sized]);
-      return keys.keep(placement, handle, { bits: open ? length * 8 : row.bits });
+      return keys.keep(placement, handle, { bits: open ? length * 8 : row.bits, local: true });
     },
     { repeatable: false },
   );
@@ -82,7 +85,7 @@ export const generateKeyPair = (context: Context, request: RootRequest<'generate
     } finally {
       cryptoki.C_DestroyObject(anchor, pair.publicKey);
     }
-    return keys.keep(placement, pair.privateKey, { bits: row.bits, spki });
+    return keys.keep(placement, pair.privateKey, { bits: row.bits, spki, local: true });
   };
   return connection.run(
     () => {
@@ -136,7 +139,7 @@ export const importKey = (context: Context, request: RootRequest<'importKey'>): 
   return connection.run(
     () => {
       const plan = keys.plan(binding.spec);
-      const placement = keys.placement(binding);
+      const placement = keys.placement(binding, format === 'raw' ? material.length : undefined);
       const create = (value: Template): Handle => cryptoki.C_CreateObject(connection.anchor, [...keys.templateOf(placement), ...value]);
       if (format === 'raw') {
         const bits = row.variableLength === true ? material.length * 8 : row.bits;
@@ -218,7 +221,7 @@ export const exportKey = (context: Context, request: RootRequest<'exportKey'>): 
         exportVia.kind === 'wrap'
           ? exportWrapped(context, key, exportVia.mechanism, exportVia.cipher)
           : readValue(context, key, binding.spec);
-      if (!pair) return { format: 'raw' as const, material: raw };
+      if (!pair) return { format: 'raw' as const, material: withoutPadding(raw, secretBytes(binding.spec, key.reference.bits)) };
       try {
         return { format: 'pkcs8' as const, material: normalisePkcs8(raw, binding.spec) };
       } finally {
@@ -227,6 +230,13 @@ export const exportKey = (context: Context, request: RootRequest<'exportKey'>): 
     },
     { repeatable: true, stale: () => keys.forget(request.key) },
   );
+};
+
+/** A module that wraps whole blocks appends zeros; anything else there would mean that the key is not what it was. */
+const withoutPadding = (raw: Buffer, bytes: number): Buffer => {
+  if (raw.length < bytes || raw.subarray(bytes).some((byte) => byte !== 0))
+    throw new RootFault('internal', 'the module gave a value of unexpected length', 'Report it with the module version of `describe`.');
+  return raw.subarray(0, bytes);
 };
 
 const readValue = (context: Context, key: OpenKey, spec: KeySpec): Buffer => {

@@ -12,6 +12,8 @@ export interface SpecPlan {
   readonly curveParams?: Buffer;
   /** Mechanism that wraps such keys and gives them back, for `storage: wrapped`. */
   readonly wrap?: number;
+  /** The wrapping loses the length of values that are not whole 8-byte blocks (SoftHSM 2.6): those stay in the token. */
+  readonly wrapsWholeBlocks?: boolean;
   /** Unwrapping needs the public point beforehand (NSS). */
   readonly needsPoint?: boolean;
   /** How an exportable key leaves: under a one-time AES key, or as an attribute of a key that is not sensitive. */
@@ -47,3 +49,7 @@ export interface Plans {
 
 export const isPrivateKeyType = (keyType: number): boolean =>
   keyType === CKK.RSA || keyType === CKK.EC || keyType === CKK.EC_EDWARDS || keyType === CKK.EC_MONTGOMERY;
+
+/** Whether a key of this size can live outside the token. */
+export const canWrap = (plan: SpecPlan, bytes: number | undefined): boolean =>
+  plan.wrap !== undefined && (plan.wrapsWholeBlocks !== true || bytes === undefined || bytes % 8 === 0);

@@ -49,7 +49,7 @@ export interface PairFindings {
 }
 
 const trialPrivate = (spec: KeySpec, keyType: number, extractable: boolean, sensitive = true): Template =>
-  privateTemplate({ binding: trialBinding(spec), keyType, token: false, extractable, sensitive });
+  privateTemplate({ binding: trialBinding(spec), keyType, token: false, extractable, sensitive, valueLater: !extractable });
 
 const makePair = (trial: Trial, spec: KeySpec, row: PairRow, curveParams: Buffer | undefined): PairTrialKey | undefined => {
   const pair = trial.attempt(() =>

@@ -97,14 +97,14 @@ export const probeSecretSpecs = (trial: Trial, kek: Kek | undefined): SecretFind
   const specs: SpecPlan[] = [];
   const keys = new Map<KeySpec, SecretTrialKey>();
   /** By key type and length: `hmac-sha512` and 64 bytes of `secret` are the same thing to a module. */
-  const wraps = new Map<string, Pick<SpecPlan, 'wrap' | 'exportVia'>>();
+  const wraps = new Map<string, ReturnType<typeof probeSecretWrap>>();
   for (const spec of KEY_SPEC_NAMES) {
     const { family } = KEY_SPECS[spec];
     const row = SECRET_TYPES.find(([name, only]) => name === family && (only === undefined || only === spec));
     if (row === undefined) continue;
     const [, , keyType, generate] = row;
     const template = (extractable: boolean): Template =>
-      secretTemplate({ binding: trialBinding(spec), keyType, token: false, extractable, sensitive: true });
+      secretTemplate({ binding: trialBinding(spec), keyType, token: false, extractable, sensitive: true, valueLater: !extractable });
     const sized = keyType === CKK.DES2 || keyType === CKK.DES3 ? [] : [{ type: CKA.VALUE_LEN, value: trialLength(spec) }];
     const made = trial.has(generate) ? trial.generate(generate, [...template(true), ...sized]) : undefined;
     const value = oddParity(randomBytes(trialLength(spec)), family === 'des3');
@@ -113,17 +113,39 @@ export const probeSecretSpecs = (trial: Trial, kek: Kek | undefined): SecretFind
     if (key === undefined) continue;
     keys.set(spec, { handle: key, value: imported === undefined ? undefined : value });
     const wrapKey = `${keyType} ${family === 'aes' || family === 'des3' ? spec : family}`;
-    if (!wraps.has(wrapKey)) {
-      const same = (material: Buffer): boolean => imported === undefined || material.equals(value);
-      const finding = findWrap(trial, kek, key, template(false), same, () => true);
-      wraps.set(
-        wrapKey,
-        toWrapPlan(finding, imported !== undefined, () => readsValue(trial, spec, keyType)),
-      );
-    }
+    if (!wraps.has(wrapKey)) wraps.set(wrapKey, probeSecretWrap(trial, kek, spec, keyType, keys.get(spec)));
     specs.push({ spec, keyType, import: imported !== undefined, ...(made === undefined ? {} : { generate }), ...wraps.get(wrapKey) });
   }
   return { specs, keys };
+};
+
+/** Zero bytes behind a value are padding of a module that wraps whole blocks only; anything else is another value. */
+const isPadded = (material: Buffer, value: Buffer): boolean =>
+  material.subarray(0, value.length).equals(value) && material.subarray(value.length).every((byte) => byte === 0);
+
+const probeSecretWrap = (
+  trial: Trial,
+  kek: Kek | undefined,
+  spec: KeySpec,
+  keyType: number,
+  key: SecretTrialKey | undefined,
+): Pick<SpecPlan, 'wrap' | 'wrapsWholeBlocks' | 'exportVia'> => {
+  if (key === undefined) return {};
+  const placement = { binding: trialBinding(spec), keyType, token: false, extractable: true };
+  const gives = (): boolean => readsValue(trial, spec, keyType);
+  const find = (tried: SecretTrialKey): WrapFinding | undefined => {
+    const { value } = tried;
+    const template = secretTemplate({ ...placement, sensitive: value === undefined, valueLater: true });
+    const same = (again: Handle): boolean =>
+      value === undefined || readAttribute(trial.cryptoki, trial.objects, again, CKA.VALUE)?.equals(value) === true;
+    return findWrap(trial, kek, tried.handle, template, (material) => value === undefined || isPadded(material, value), same);
+  };
+  const exact = find(key);
+  if (exact !== undefined) return toWrapPlan(exact, key.value !== undefined, gives);
+  const value = randomBytes(32);
+  const handle = trial.create([...secretTemplate({ ...placement, sensitive: true }), { type: CKA.VALUE, value }]);
+  const blocks = handle === undefined ? undefined : find({ handle, value });
+  return { ...toWrapPlan(blocks, true, gives), ...(blocks === undefined ? {} : { wrapsWholeBlocks: true }) };
 };
 
 export const toWrapPlan = (
@@ -267,6 +289,9 @@ export const probeMacs = (trial: Trial, keys: SecretFindings['keys']): Algorithm
     return [{ algorithm, mechanism, specs, streams, ...(streams ? {} : { note: 'parts are collected and done at once' }) }];
   });
 
+/** `variant` of aes-kwp: SoftHSM 2.6 pads the value with zeros before RFC 5649 does, so only whole blocks come out right. */
+export const WHOLE_BLOCKS = 1;
+
 /** AES key wrapping as the standards have it, by comparison with OpenSSL: numbers alone do not tell (see WRAP_CANDIDATES). */
 export const probeAesWraps = (trial: Trial, keys: SecretFindings['keys']): AlgorithmPlan[] => {
   const target = keys.get('secret') ?? keys.get('hmac-sha256');
@@ -284,7 +309,14 @@ export const probeAesWraps = (trial: Trial, keys: SecretFindings['keys']): Algor
     spec: KeySpec,
   ): AlgorithmPlan[] => {
     if (key?.value === undefined) return [];
-    const template = secretTemplate({ binding: trialBinding(spec), keyType, token: false, extractable: false, sensitive: true });
+    const template = secretTemplate({
+      binding: trialBinding(spec),
+      keyType,
+      token: false,
+      extractable: false,
+      sensitive: true,
+      valueLater: true,
+    });
     for (const mechanism of [CKM.AES_KEY_WRAP, CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD].filter((one) => trial.has(one))) {
       const specs = wrapping.flatMap((kek) => {
         const cipher = createCipheriv(`id-${kek.spec.replace('-', '')}-wrap${suffix}`, kek.value, Buffer.from(iv, 'hex'));
@@ -296,9 +328,16 @@ export const probeAesWraps = (trial: Trial, keys: SecretFindings['keys']): Algor
     }
     return [];
   };
+  const kwp = (key: SecretTrialKey | undefined, keyType: number, spec: KeySpec) => find('aes-kwp', '-pad', 'a65959a6', key, keyType, spec);
+  const anyLength = kwp(target, CKK.GENERIC_SECRET, 'secret');
+  const wholeBlocks = kwp(block, CKK.AES, 'aes-256').map((plan) => ({
+    ...plan,
+    variant: WHOLE_BLOCKS,
+    note: 'wraps values of whole 8-byte blocks; private keys carry zero bytes behind their PKCS#8',
+  }));
   return [
     ...find('aes-kw', '', 'a6a6a6a6a6a6a6a6', block, CKK.AES, 'aes-256'),
-    ...find('aes-kwp', '-pad', 'a65959a6', target, CKK.GENERIC_SECRET, 'secret'),
+    ...(anyLength.length > 0 ? anyLength : wholeBlocks),
     ...probeModeWraps(trial, wrapping, block),
   ];
 };
@@ -318,6 +357,7 @@ const probeModeWraps = (
       token: false,
       extractable: false,
       sensitive: true,
+      valueLater: true,
     });
     const specs = wrapping.flatMap((kek) => {
       const row = ALGORITHMS[algorithm];

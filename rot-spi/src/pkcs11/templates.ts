@@ -16,6 +16,8 @@ export interface Placement {
   readonly extractable: boolean;
   readonly sensitive: boolean;
   readonly id?: Buffer;
+  /** The value comes after the template (unwrap, derive): SoftHSM then takes an unmodifiable object for read-only at once. */
+  readonly valueLater?: boolean;
 }
 
 /** CKA_LABEL is for people looking at the token; nothing is found by it. */
@@ -33,7 +35,7 @@ export const secretTemplate = (placement: Placement): Template => {
     { type: CKA.KEY_TYPE, value: placement.keyType },
     { type: CKA.TOKEN, value: placement.token },
     { type: CKA.PRIVATE, value: true },
-    { type: CKA.MODIFIABLE, value: false },
+    { type: CKA.MODIFIABLE, value: placement.valueLater === true },
     { type: CKA.SENSITIVE, value: placement.sensitive },
     { type: CKA.EXTRACTABLE, value: placement.extractable },
     // A data key (generateDataKey) is encrypted under a key that may only wrap, too.
@@ -56,7 +58,7 @@ export const privateTemplate = (placement: Placement): Template => {
     { type: CKA.KEY_TYPE, value: placement.keyType },
     { type: CKA.TOKEN, value: placement.token },
     { type: CKA.PRIVATE, value: true },
-    { type: CKA.MODIFIABLE, value: false },
+    { type: CKA.MODIFIABLE, value: placement.valueLater === true },
     { type: CKA.SENSITIVE, value: placement.sensitive },
     { type: CKA.EXTRACTABLE, value: placement.extractable },
     { type: CKA.DECRYPT, value: can.has('decrypt') },

@@ -7,8 +7,9 @@ import { ckrOf, classOf } from './ck-error.js';
 import { CKA, CKM } from './constants.js';
 import type { Handle, Mechanism, Template } from './cryptoki.js';
 import { asBuffer } from './key-store.js';
-import { readSpki, transportTemplate, valueBytes } from './making.js';
+import { readSpki, secretBytes, transportTemplate, valueBytes } from './making.js';
 import { cipherMechanism } from './mechanisms.js';
+import { WHOLE_BLOCKS } from './probe-secrets.js';
 import { findPublicPoint } from './public-point.js';
 import { type Context, initialise } from './session-call.js';
 import { readAttribute, readNumber } from './templates.js';
@@ -35,7 +36,7 @@ export const wrapKey = (context: Context, request: RootRequest<'wrapKey'>): Prom
   return connection.run(
     () => {
       const target = keys.openSecret(request.key);
-      checkWrappable(algorithm, request.key.binding.spec, target.reference.bits);
+      checkWrappable(context, algorithm, request.key.binding.spec, target.reference.bits);
       const { handle } = encryptionKey(context, request.wrappingKey);
       const iv = toIv(context, algorithm, request.iv);
       const fresh = request.iv === undefined && iv.length > 0 ? { iv } : {};
@@ -53,10 +54,13 @@ export const wrapKey = (context: Context, request: RootRequest<'wrapKey'>): Prom
 };
 
 /** RFC 3394 takes whole blocks only; modules differ in what they do with the rest, some pad it silently. */
-const checkWrappable = (algorithm: Algorithm, spec: KeySpec, bits: number): void => {
-  if (algorithm !== 'aes-kw') return;
-  const bytes = KEY_SPECS[spec].variableLength === true ? bits / 8 : valueBytes(spec);
-  if (KEY_SPECS[spec].shape === 'pair' || bytes % KW_BLOCK_BYTES !== 0 || bytes < 2 * KW_BLOCK_BYTES)
+const checkWrappable = (context: Context, algorithm: Algorithm, spec: KeySpec, bits: number): void => {
+  const pair = KEY_SPECS[spec].shape === 'pair';
+  const whole = !pair && secretBytes(spec, bits) % KW_BLOCK_BYTES === 0;
+  const kwp = algorithm === 'aes-kwp' || algorithm === 'rsa-aes-kwp';
+  if (kwp && !pair && !whole && context.plans.algorithms.get('aes-kwp')?.variant === WHOLE_BLOCKS)
+    throw new RootFault('unsupported', 'this module wraps only values of whole 8-byte blocks correctly', 'Use a key of such a length.');
+  if (algorithm === 'aes-kw' && (!whole || secretBytes(spec, bits) < 2 * KW_BLOCK_BYTES))
     throw new RootFault(
       'invalid-argument',
       `aes-kw wraps whole blocks of ${KW_BLOCK_BYTES} bytes`,
@@ -147,6 +151,7 @@ const lookTemplate = (context: Context, binding: KeyBinding, usage: KeyBinding['
     token: false,
     extractable: true,
     sensitive: true,
+    valueLater: true,
   });
 
 const unwrapSecret = (context: Context, binding: KeyBinding, length: number | undefined, unwrap: Unwrap): CreatedKey => {
@@ -159,9 +164,11 @@ const unwrapSecret = (context: Context, binding: KeyBinding, length: number | un
   } finally {
     cryptoki.C_DestroyObject(anchor, look);
   }
-  const placement = keys.placement(binding);
+  const placement = keys.placement(binding, bytes);
   const row = KEY_SPECS[binding.spec];
-  return keys.keep(placement, unwrap(keys.templateOf(placement)), { bits: row.variableLength === true ? bytes * 8 : row.bits });
+  return keys.keep(placement, unwrap(keys.templateOf({ ...placement, valueLater: true })), {
+    bits: row.variableLength === true ? bytes * 8 : row.bits,
+  });
 };
 
 /**
@@ -197,7 +204,7 @@ const unwrapPrivate = (context: Context, binding: KeyBinding, unwrap: Unwrap): C
   const { keys } = context;
   const spki = findSpki(context, binding, unwrap);
   const placement = keys.placement(binding);
-  const handle = unwrap([...keys.templateOf(placement), ...keys.pointHint(binding.spec, spki)]);
+  const handle = unwrap([...keys.templateOf({ ...placement, valueLater: true }), ...keys.pointHint(binding.spec, spki)]);
   return keys.keep(placement, handle, { bits: KEY_SPECS[binding.spec].bits, spki });
 };
 
