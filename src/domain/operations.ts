@@ -630,4 +630,7 @@ export const OPERATIONS = {
 /** The same table with the wide row type, for code that iterates. */
 export const OPERATION_TABLE: Readonly<Record<OperationName, OperationRow>> = OPERATIONS;
 export const OPERATION_NAMES = Object.keys(OPERATIONS) as readonly OperationName[];
-export const ACTIONS: readonly string[] = [...new Set(Object.values(OPERATION_TABLE).map((r) => r.action))].sort();
+/** Every action policy is asked about: of the operations themselves and of the further objects they use. */
+export const ACTIONS: readonly string[] = [
+  ...new Set(Object.values(OPERATION_TABLE).flatMap((r) => [r.action, ...(r.alsoUses ?? []).map((a) => a.action)])),
+].sort();
