@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { BoundKey, KeyBinding } from '@aegis/rot-spi';
 import type { Change } from '../domain/index.js';
 import type { Journal } from '../guard/ports.js';
-import type { RootRegistry } from '../keys/index.js';
+import type { RootRegistry } from '../keys/root-registry.js';
 import type { SettingStore } from '../storage/ports.js';
 
 /**

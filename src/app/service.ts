@@ -1,15 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import type { HostedRoot } from '@aegis/rot-spi/host';
 import type { Logger } from 'pino';
-import { auditHealth, makeAuditHandlers, makeJournal, makeSequencer, type RunningJournal, type Sequencer } from '../audit/index.js';
+import { auditHealth, makeAuditHandlers, makeJournal, makeSequencer, type RunningJournal } from '../audit/index.js';
 import type { AuditHealth, Fault, GuardedService, RootView, ServiceStatus } from '../domain/index.js';
 import { makeGuard } from '../guard/index.js';
 import { bootstrapAdmin, makeIdentifier, makeIdentityHandlers } from '../identity/index.js';
-import { makeKeyHandlers, makeRootRegistry, makeScheduler, type RootRegistry, type Scheduler, targetOf } from '../keys/index.js';
+import { makeKeyHandlers } from '../keys/key-handlers.js';
+import { makeRootRegistry, type RootRegistry } from '../keys/root-registry.js';
+import { makeScheduler } from '../keys/scheduler.js';
 import { makePolicyEngine, makePolicyHandlers, type RunningPolicyEngine } from '../policy/index.js';
 import { openStorage, type Storage } from '../storage/index.js';
 import { makeBackupHandler } from './backup.js';
 import { makeCheckpointSigning } from './checkpoint-key.js';
+import { envelopeTargetOf, makeFacts } from './guard-facts.js';
 import type { Config } from './config/load.js';
 import { nodeIdOf } from './data-directory.js';
 import { type DatabaseServer, startDatabase } from './database.js';
@@ -117,6 +120,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     cluster: storage.cluster,
     settings: storage.settings,
     journal,
+    nodeId,
     clock,
     ...(config.policyDirectory === undefined ? {} : { directory: config.policyDirectory }),
     onProblem: (problem: unknown) => log.error({ problem }, 'policy document'),
@@ -128,15 +132,14 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
   const rootViews = (): Promise<RootView[]> => Promise.all(registry.ids().map((id) => registry.view(id)));
   const databaseHealth = () => storage.health();
 
-  const identityHandlers = makeIdentityHandlers({ store: storage.identity, clock });
   const service = makeGuard({
     identifier: makeIdentifier({ store: storage.identity }),
     policy,
     objects: storage.objects,
     journal,
     clock,
-    targetOf,
-    facts: identityHandlers.facts,
+    targetOf: envelopeTargetOf,
+    facts: makeFacts(storage),
     defaultRoot: () => config.defaultRoot,
     detectors: [],
     responders: [],
@@ -151,10 +154,10 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
         defaults: { destroyPendingMs: config.destroyPendingMs },
         clock,
       }),
-      ...identityHandlers.handlers,
+      ...makeIdentityHandlers({ store: storage.identity }),
       ...makePolicyHandlers({ engine: policy, store: storage.policies, identity: storage.identity, objects: storage.objects, clock }),
       ...makeAuditHandlers({ audit: storage.audit, journal, sequencer }),
-      'create-backup': makeBackupHandler(storage, registry),
+      'create-backup': makeBackupHandler(database),
       status: async () => {
         const [views, audit, db] = await Promise.all([rootViews(), health(), databaseHealth()]);
         return {
@@ -270,5 +273,3 @@ function watchGauges(metrics: Metrics, registry: RootRegistry, journal: RunningJ
   metrics.watch('aegis_cluster_epoch', 'Epoch of the last change seen.', [], () => [{ labels: {}, value: storage.cluster.epoch() }]);
   metrics.watch('aegis_roots', 'Configured roots of trust.', [], () => [{ labels: {}, value: registry.ids().length }]);
 }
-
-export type { Scheduler, Sequencer };
