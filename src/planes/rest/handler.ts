@@ -133,6 +133,8 @@ function senderOf(route: Route, inFlight: InFlight): Sender {
           .code(success)
           .header('content-type', stream.type)
           .send(Readable.from(chunks, { objectMode: false }));
+        // The handler is done when the response is: fastify would end it empty otherwise.
+        await new Promise((resolve) => reply.raw.once('close', resolve));
       };
   }
 }
