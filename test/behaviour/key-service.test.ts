@@ -12,7 +12,10 @@ const against = async (root: RootOfTrust) => {
     alice: service.as('alice'),
     bob: service.as('bob'),
     stranger: service.as('mallory', 'other-tenant'),
-    name: (prefix: string) => `${prefix}-${(n += 1)}`,
+    name: (prefix: string) => {
+      n += 1;
+      return `${prefix}-${n}`;
+    },
     can: (needs: Parameters<typeof canDo>[1]) => canDo(report, needs),
   };
 };
