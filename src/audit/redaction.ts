@@ -79,7 +79,9 @@ export const makeRedaction = (options: RedactionOptions = {}): ((draft: AuditDra
   const hashKey = options.hashKey ?? randomBytes(32);
   const readable: ReadonlySet<string> = new Set([...AUDIT_DETAIL_NAMES, ...(options.detailNames ?? [])]);
   const hidden = (value: unknown): string => {
-    const text = typeof value === 'string' ? value.toWellFormed() : `${typeof value}:${String(value)}`;
+    // An object is not looked into: its conversions could do anything.
+    const text =
+      typeof value === 'string' ? value.toWellFormed() : typeof value === 'object' ? 'object' : `${typeof value}:${String(value)}`;
     return `hmac:${createHmac('sha256', hashKey).update(text).digest('hex').slice(0, 16)}`;
   };
   const cleanValue = (name: string, value: unknown): string | number | boolean | null => {

@@ -87,6 +87,9 @@ const parseHeader = (line: string | undefined): ExportHeader | string => {
   if (value['version'] !== EXPORT_VERSION)
     return `The export has version ${String(value['version']).slice(0, 20)}; this program reads version ${EXPORT_VERSION}.`;
   if (typeof value['complete'] !== 'boolean' || typeof value['tenant'] !== 'string') return 'The header of the export is damaged.';
+  const filter = isObject(value['filter']) ? value['filter'] : {};
+  if (value['complete'] !== (filter['since'] === undefined && filter['until'] === undefined))
+    return 'The header of the export contradicts itself: only a range of time makes an export a part of the log.';
   return value as unknown as ExportHeader;
 };
 
