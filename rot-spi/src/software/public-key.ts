@@ -1,23 +1,13 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { RootFault } from '../fault.js';
 import type { KeySpec, KeySpecRow } from '../vocabulary/index.js';
-import { invertModulo, modulo, powerModulo } from './modular.js';
+import { type Curve, curveNamed } from './curves.js';
+import { BIT_STRING, OBJECT_IDENTIFIER, readAlgorithm, readSequence, SEQUENCE, writeDer } from './der.js';
+import { fromBigInt, invertModulo, modulo, powerModulo, toBigInt } from './modular.js';
 
 type Spec = KeySpecRow & { readonly name: KeySpec };
 
 const malformed = (what: string): RootFault => new RootFault('invalid-argument', `the public key is not valid: ${what}`);
-
-/** Outer DER length equals the input's: nothing may follow the structure (X.690 §10.1). */
-export const isOneDerValue = (der: Uint8Array): boolean => {
-  const first = der[1] ?? 0xff;
-  if (der[0] !== 0x30) return false;
-  if (first < 0x80) return der.length === 2 + first;
-  const count = first & 0x7f;
-  if (count === 0 || count > 3) return false;
-  let length = 0;
-  for (let index = 0; index < count; index += 1) length = length * 256 + (der[2 + index] ?? 0);
-  return der.length === 2 + count + length;
-};
 
 /** A public exponent this long only serves to keep the verifier busy; FIPS 186-5 §A.1.1 stops at 2^256. */
 const MAX_EXPONENT = 1n << 64n;
@@ -64,31 +54,75 @@ const checkEdwards = (raw: Buffer, curve: Edwards): void => {
   if (hasSmallOrder(y, curve)) throw malformed('it is a point of small order');
 };
 
+/** OIDs as hex of their contents. */
+const EC_PUBLIC_KEY = '2a8648ce3d0201';
+export const ALGORITHM_OIDS: Readonly<Partial<Record<string, string>>> = {
+  rsa: '2a864886f70d010101',
+  ec: EC_PUBLIC_KEY,
+  ed25519: '2b6570',
+  ed448: '2b6571',
+  x25519: '2b656e',
+  x448: '2b656f',
+};
+
+/** The OID that a key of this spec must have; undefined for the post-quantum families, which OpenSSL alone judges. */
+export const oidOf = (spec: Spec): string | undefined => ALGORITHM_OIDS[spec.family] ?? ALGORITHM_OIDS[spec.name];
+
+/** X9.62 point → SubjectPublicKeyInfo with the point uncompressed. Everything wrong is found here, before OpenSSL. */
+export const toEcSpki = (curve: Curve, point: Uint8Array): Buffer => {
+  const { p, a, b, fieldBytes } = curve;
+  const form = point[0];
+  const compressed = form === 2 || form === 3;
+  if (!(compressed || form === 4) || point.length !== 1 + fieldBytes * (compressed ? 1 : 2))
+    throw malformed('its point is not in X9.62 form');
+  const x = toBigInt(point.subarray(1, 1 + fieldBytes));
+  if (x >= p) throw malformed('its point is not on the curve');
+  const square = modulo(x * x * x + a * x + b, p);
+  // p ≡ 3 (mod 4) for every curve here, so a root is a power.
+  let y = compressed ? powerModulo(square, (p + 1n) / 4n, p) : toBigInt(point.subarray(1 + fieldBytes));
+  if (y >= p || modulo(y * y, p) !== square) throw malformed('its point is not on the curve');
+  if (compressed && (y & 1n) !== BigInt(form & 1)) y = p - y;
+  const uncompressed = Buffer.concat([Buffer.from([4]), fromBigInt(x, fieldBytes), fromBigInt(y, fieldBytes)]);
+  const algorithm = writeDer(SEQUENCE, writeDer(OBJECT_IDENTIFIER, Buffer.from(EC_PUBLIC_KEY, 'hex')), curve.oid);
+  return writeDer(SEQUENCE, algorithm, writeDer(BIT_STRING, Buffer.alloc(1), uncompressed));
+};
+
+/** SubjectPublicKeyInfo (RFC 5280 §4.1) → the same, canonical, with the algorithm that the spec asks for. */
+const checkSpki = (spec: Spec, spki: Uint8Array): Uint8Array => {
+  const parts = readSequence(spki);
+  const [identifier, key] = parts ?? [];
+  const algorithm = readAlgorithm(identifier);
+  if (parts?.length !== 2 || algorithm === undefined || key?.tag !== BIT_STRING || key.content[0] !== 0)
+    throw malformed('it is not one SubjectPublicKeyInfo');
+  const oid = oidOf(spec);
+  if (oid !== undefined && algorithm.oid !== oid) throw malformed(`it is not a key for ${spec.name}`);
+  if (spec.family !== 'ec') return spki;
+  const curve = curveNamed(spec.curve);
+  if (curve === undefined || algorithm.parameter !== curve.oid.subarray(2).toString('hex')) throw malformed(`it is not on ${spec.curve}`);
+  return toEcSpki(curve, key.content.subarray(1));
+};
+
 const checkRsaPublic = (key: KeyObject, spec: Spec): void => {
   const details = key.asymmetricKeyDetails;
   if (details?.modulusLength !== spec.bits) throw malformed(`the modulus has ${details?.modulusLength} bits, not ${spec.bits}`);
+  const modulus = toBigInt(Buffer.from(key.export({ format: 'jwk' }).n ?? '', 'base64url'));
+  if ((modulus & 1n) === 0n) throw malformed('the modulus is even');
   const exponent = details.publicExponent ?? 0n;
   if (exponent < 3n || exponent % 2n === 0n || exponent > MAX_EXPONENT) throw malformed('the public exponent is not usable');
 };
 
-const RSA_TYPE = 'rsa';
-
-/** SubjectPublicKeyInfo DER → key, checked against the spec. OpenSSL checks that an EC point is on its curve. */
+/** SubjectPublicKeyInfo DER → key, checked against the spec. Throws RootFault `invalid-argument`. */
 export const parsePublicKey = (spec: Spec, spki: Uint8Array): KeyObject => {
-  if (!isOneDerValue(spki)) throw malformed('it is not one SubjectPublicKeyInfo');
+  const checked = checkSpki(spec, spki);
   let key: KeyObject;
   try {
-    key = createPublicKey({ key: Buffer.from(spki.buffer, spki.byteOffset, spki.byteLength), format: 'der', type: 'spki' });
+    key = createPublicKey({ key: Buffer.from(checked.buffer, checked.byteOffset, checked.byteLength), format: 'der', type: 'spki' });
   } catch {
     throw malformed('it is not a SubjectPublicKeyInfo of a supported type');
   }
   const type = key.asymmetricKeyType as string | undefined;
-  if (spec.family === 'rsa') {
-    if (type !== RSA_TYPE) throw malformed('it is not an RSA key');
-    checkRsaPublic(key, spec);
-  } else if (spec.family === 'ec') {
-    if (type !== 'ec' || key.asymmetricKeyDetails?.namedCurve !== spec.curve) throw malformed(`it is not a key on ${spec.curve}`);
-  } else if (type !== spec.curve) throw malformed(`it is not a ${spec.name} key`);
+  if (type !== (spec.family === 'rsa' || spec.family === 'ec' ? spec.family : spec.curve)) throw malformed(`it is not a ${spec.name} key`);
+  if (spec.family === 'rsa') checkRsaPublic(key, spec);
   const edwards = EDWARDS[spec.name];
   if (edwards !== undefined) checkEdwards(Buffer.from(key.export({ format: 'jwk' }).x ?? '', 'base64url'), edwards);
   return key;
