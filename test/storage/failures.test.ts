@@ -248,7 +248,8 @@ describe('commits whose answer is lost', () => {
     expect(head).toMatchObject({ sequence: before.sequence + 1, hash: writer.head().hash });
     expect(await writer.one()).toBeUndefined();
     const records = [];
-    for await (const record of storage.audit.stream({ tenant: 'acme' })) if (record.chain.boot === writer.boot) records.push(record.chain.sequence);
+    for await (const record of storage.audit.stream({ tenant: 'acme' }))
+      if (record.chain.boot === writer.boot) records.push(record.chain.sequence);
     expect(records).toEqual([1, 2, 3]);
   });
 
