@@ -25,7 +25,7 @@ const LENGTH_BYTES = 4;
 const HEAD_BYTES = 5;
 const FIRST_BUFFER_BYTES = 65_536;
 /** A frame longer than this is not given memory on its word alone: its buffer grows as the bytes arrive. */
-const TRUSTED_LENGTH_BYTES = 65_536;
+const TRUSTED_LENGTH_BYTES = 1_048_576;
 const KEPT_BUFFERS = 4;
 
 export type FrameHandler = (call: number, kind: number, reader: ByteReader) => void;

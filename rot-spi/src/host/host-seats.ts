@@ -76,7 +76,9 @@ const explain = async (fault: RootFault, process: HostProcess | undefined): Prom
 };
 
 export class HostSeats {
+  /** Of the newest host; stays when no host is ready. */
   description: RootDescription | undefined;
+  private powers: ReadonlySet<string> | undefined;
   /** Why no host is started by itself any more: a wrong PIN, a missing sealing key. */
   standing: RootFault | undefined;
   private readonly parts: SeatParts;
@@ -199,7 +201,7 @@ export class HostSeats {
     if (this.closed) return;
     seat.state = 'ready';
     seat.readySince = performance.now();
-    this.description = this.newest(description);
+    this.describeAs(description);
     this.tell(seat, 'ready');
     // It read the sealing key just before another host replaced it.
     if ((description.sealGeneration ?? this.generation) < this.generation) void this.replace(seat, process, 0);
@@ -208,9 +210,16 @@ export class HostSeats {
     }
   }
 
-  private newest(description: RootDescription): RootDescription {
-    const known = this.description?.sealGeneration ?? 0;
-    return this.description !== undefined && known > (description.sealGeneration ?? 0) ? this.description : description;
+  private describeAs(description: RootDescription): void {
+    // A host that read the sealing key before it was rotated knows less than another already told.
+    if ((this.description?.sealGeneration ?? 0) > (description.sealGeneration ?? 0)) return;
+    this.description = description;
+    this.powers = new Set(description.powers);
+  }
+
+  /** Whether the root is known not to serve the call. */
+  lacks(name: string): boolean {
+    return this.powers !== undefined && !this.powers.has(name);
   }
 
   private startFailed(seat: Seat, fault: RootFault): void {
@@ -279,7 +288,7 @@ export class HostSeats {
   /** Takes over a newer description of the process that still sits there. */
   redescribe(seat: Seat, process: HostProcess, description: RootDescription): boolean {
     if (seat.process !== process) return false;
-    this.description = this.newest(description);
+    this.describeAs(description);
     return true;
   }
 

@@ -110,6 +110,10 @@ class Hosts implements HostedRoot {
   call<C extends RootCallName>(name: C, request: RootRequest<C>): Promise<RootResponse<C>> {
     const number = CALL_NUMBERS.get(name);
     if (number === undefined) return Promise.reject(new RootFault('unsupported', 'no such call'));
+    if (this.seats.lacks(name)) {
+      const next = 'see the powers in its capability report';
+      return Promise.reject(new RootFault('unsupported', `root of trust ${this.id} does not serve ${name}`, next));
+    }
     if (name === 'rotateSeal') return this.rotateSeal() as Promise<RootResponse<C>>;
     if (name === 'beginOperation') return this.begin(number, request) as Promise<RootResponse<C>>;
     if (CONTINUING.has(name)) return this.proceed(number, request as { readonly operation: string }) as Promise<RootResponse<C>>;
