@@ -10,10 +10,17 @@ const CLIENT_ERRORS: Readonly<Record<string, WireFault>> = {
 };
 const UNREADABLE: WireFault = { code: 'invalid-request', message: 'This is not a valid HTTP request', next: 'Send HTTP/1.1.' };
 
+/** Connections whose framing can't be trusted any more: one answer, and nothing that follows on them is served. */
+export const condemned = new WeakSet<object>();
+
 /** What node could not read as HTTP: one answer, then the connection ends. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable || socket.destroyed) {
     socket.destroy();
+    return;
+  }
+  if (condemned.has(socket)) {
+    socket.end();
     return;
   }
   const problem = toProblem(CLIENT_ERRORS[error.code ?? ''] ?? UNREADABLE, requestIdOf({ headers: {} }));

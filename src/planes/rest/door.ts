@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { sendProblem } from './answer.js';
+import { condemned } from './client-error.js';
 import { makeHostCheck } from './host-check.js';
 import type { InFlight } from './in-flight.js';
 import type { RestOptions } from './ports.js';
@@ -19,6 +20,9 @@ const HSTS = { 'strict-transport-security': 'max-age=31536000' } as const;
 export const securityHeaders = (options: RestOptions): Record<string, string> =>
   options.tls === undefined ? SECURITY_HEADERS : { ...SECURITY_HEADERS, ...HSTS };
 
+/** How often connections are looked at while the server stops. */
+const IDLE_SWEEP_MS = 50;
+
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: () => void) => void;
 
 export function makeDoor(app: FastifyInstance, options: RestOptions): Hook {
@@ -27,10 +31,20 @@ export function makeDoor(app: FastifyInstance, options: RestOptions): Hook {
   let closing = false;
   app.addHook('preClose', (done) => {
     closing = true;
+    // A connection that was busy when the stop began is idle later, and would be kept alive until its time-out.
+    const sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS);
+    app.server.once('close', () => clearInterval(sweep));
     done();
   });
   return (request, reply, done) => {
     void reply.headers(headers).header('x-request-id', request.id);
+    const { socket, headers: asked } = request.raw;
+    const coding = asked['transfer-encoding'];
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') condemned.add(socket);
+    if (condemned.has(socket)) {
+      void reply.header('connection', 'close');
+      return sendProblem(request, reply, UNFRAMED);
+    }
     if (closing) return sendProblem(request, reply, SHUTTING_DOWN);
     if (!mayServe(request.raw)) return sendProblem(request, reply, MISDIRECTED);
     done();
@@ -42,6 +56,13 @@ const SHUTTING_DOWN: WireFault = {
   message: 'The service is stopping',
   next: 'Try again at another node, or in a moment.',
   retryAfterMs: 2_000,
+};
+/** RFC 9112 §6.3: node takes such a body for empty and what follows for another request, a proxy in front might not. */
+const UNFRAMED: WireFault = {
+  code: 'invalid-request',
+  message: 'The end of the body cannot be known',
+  field: 'Transfer-Encoding',
+  next: 'Send Content-Length, or Transfer-Encoding: chunked and nothing else.',
 };
 const MISDIRECTED: WireFault = {
   code: 'misdirected-request',
