@@ -1,7 +1,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import type { Handler } from '../domain/index.js';
-import { openStorage } from '../storage/index.js';
 import { BackupError, type BackupProgress, type BackupReport, createBackup, restoreBackup, verifyBackup } from '../storage/backup.js';
+import { openStorage } from '../storage/index.js';
 import type { Config } from './config/load.js';
 import { lockDataDirectory, nodeIdOf, openDataDirectory } from './data-directory.js';
 import { type DatabaseServer, startDatabase } from './database.js';
@@ -17,7 +17,10 @@ const PROGRESS_MS = 200;
 export const makeBackupHandler =
   (database: Pick<DatabaseServer, 'connection'>): Handler<'create-backup'> =>
   async ({ request, now }) => ({
-    response: { chunks: createBackup({ connection: database.connection, passphrase: request.passphrase }), name: `aegis-${new Date(now).toISOString().replaceAll(/[:.]/g, '-')}.backup` },
+    response: {
+      chunks: createBackup({ connection: database.connection, passphrase: request.passphrase }),
+      name: `aegis-${new Date(now).toISOString().replaceAll(/[:.]/g, '-')}.backup`,
+    },
     changes: [],
   });
 
@@ -76,7 +79,12 @@ async function presentRoots(config: Config): Promise<{ id: string; fingerprint: 
 }
 
 /** Restores into the empty database of a stopped service. */
-export async function restoreBackupFile(config: Config, path: string, passphrase: string, progress: NodeJS.WriteStream): Promise<Record<string, unknown>> {
+export async function restoreBackupFile(
+  config: Config,
+  path: string,
+  passphrase: string,
+  progress: NodeJS.WriteStream,
+): Promise<Record<string, unknown>> {
   const log = makeLogger('warn');
   const stream = open(path);
   openDataDirectory(config.dataDir);
@@ -85,9 +93,13 @@ export async function restoreBackupFile(config: Config, path: string, passphrase
     const roots = await presentRoots(config);
     const database = await startDatabase(config.databaseUrl, config.dataDir, log);
     try {
-      const report = await explained(() => restoreBackup(stream, { connection: database.connection, passphrase, roots, log, onProgress: progressOn(progress) }));
+      const report = await explained(() =>
+        restoreBackup(stream, { connection: database.connection, passphrase, roots, log, onProgress: progressOn(progress) }),
+      );
       // Opening it once migrates what an older version wrote.
-      await (await openStorage({ connection: database.connection, kind: database.kind, nodeId: nodeIdOf(config.dataDir, config.nodeId), log })).close();
+      await (
+        await openStorage({ connection: database.connection, kind: database.kind, nodeId: nodeIdOf(config.dataDir, config.nodeId), log })
+      ).close();
       return shown(report);
     } finally {
       await database.stop();
@@ -96,4 +108,3 @@ export async function restoreBackupFile(config: Config, path: string, passphrase
     unlock();
   }
 }
-

@@ -12,10 +12,10 @@ import { makePolicyEngine, makePolicyHandlers, type RunningPolicyEngine } from '
 import { openStorage, type Storage } from '../storage/index.js';
 import { makeBackupHandler } from './backup.js';
 import { makeCheckpointSigning } from './checkpoint-key.js';
-import { envelopeTargetOf, makeFacts } from './guard-facts.js';
 import type { Config } from './config/load.js';
 import { nodeIdOf } from './data-directory.js';
 import { type DatabaseServer, startDatabase } from './database.js';
+import { envelopeTargetOf, makeFacts } from './guard-facts.js';
 import { type Metrics, makeMetrics } from './metrics.js';
 import { openRoots } from './roots.js';
 import { StartError } from './start-error.js';

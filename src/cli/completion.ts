@@ -25,7 +25,7 @@ function bash(commands: readonly Command[]): string {
   const choices = commands.flatMap((c) =>
     (c.options ?? [])
       .filter((o) => o.choices !== undefined)
-      .map((o) => `    "${c.path.join(' ')} --${o.name}") words="${(o.choices ?? []).join(' ')}" ;;`),
+      .map((o) => `    "${c.path.join(' ')}"*" --${o.name}") words="${(o.choices ?? []).join(' ')}" ;;`),
   );
   return `# bash completion for aegis:  source <(aegis completion bash)
 _aegis() {

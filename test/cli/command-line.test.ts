@@ -13,6 +13,7 @@ import { parseMaterial, wrapForImport } from '../../src/cli/key-material.js';
 import { printable } from '../../src/cli/output.js';
 import { findCommand, nearest, parseInvocation } from '../../src/cli/parse.js';
 import { COMMANDS } from '../../src/cli/registry.js';
+import { ROUTES } from '../../src/planes/rest/index.js';
 
 const work = mkdtempSync(join(tmpdir(), 'aegis-cli-'));
 afterAll(() => rmSync(work, { recursive: true }));
@@ -219,6 +220,16 @@ describe('the table of commands', () => {
       if (command.example === undefined || command.example.includes('<(')) continue;
       const words = command.example.replace(/ > .*/, '').split(' ').slice(1);
       expect(() => parseInvocation(command, words.slice(command.path.length))).not.toThrow();
+    }
+  });
+
+  test('every command that the REST reference names exists and parses as written there', () => {
+    for (const route of ROUTES) {
+      if (route.cli === undefined) continue;
+      const words = route.cli.split(' ').slice(1);
+      const command = findCommand(COMMANDS, words);
+      expect(command, route.cli).toBeDefined();
+      if (command !== undefined) expect(() => parseInvocation(command, words.slice(command.path.length)), route.cli).not.toThrow();
     }
   });
 

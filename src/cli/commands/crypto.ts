@@ -222,4 +222,49 @@ const random: Command = {
   },
 };
 
-export const CRYPTO_COMMANDS: readonly Command[] = [sign, verify, encrypt, decrypt, random];
+const mac: Command = {
+  path: ['mac'],
+  summary: 'Make a message authentication code over a file or pipe (up to 1 MiB).',
+  options: [KEY, IN, OUT, { name: 'algorithm', value: 'ALGORITHM', summary: 'Default by the key, e.g. hmac-sha256.' }],
+  example: 'aegis mac --key mac-key --in FILE --out FILE.mac',
+  run: async (invocation, terminal) => {
+    const { text, switches } = invocation;
+    const message = await readInput(text['in'], terminal, MAX_WHOLE_MESSAGE_BYTES);
+    const body = { message: message.toString('base64'), ...(text['algorithm'] === undefined ? {} : { algorithm: text['algorithm'] }) };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(text['key'])}/mac`, { body })).body as {
+      mac: string;
+    };
+    if (switches.has('json')) printJson(terminal, answer);
+    else await writeOutput(text['out'], terminal, [Buffer.from(answer.mac, 'base64')]);
+    return EXIT.ok;
+  },
+};
+
+const macVerify: Command = {
+  path: ['mac-verify'],
+  summary: 'Verify a message authentication code. Exit code 9 when it does not match.',
+  options: [
+    KEY,
+    IN,
+    { name: 'mac', value: 'FILE', required: true, summary: 'Code to check.' },
+    { name: 'algorithm', value: 'ALGORITHM', summary: 'Default by the key.' },
+  ],
+  example: 'aegis mac-verify --key mac-key --in FILE --mac FILE.mac',
+  run: async (invocation, terminal) => {
+    const { text, switches } = invocation;
+    const message = await readInput(text['in'], terminal, MAX_WHOLE_MESSAGE_BYTES);
+    const code = await readInput(text['mac'], terminal, MAX_SIGNATURE_BYTES);
+    const body = {
+      message: message.toString('base64'),
+      mac: code.toString('base64'),
+      ...(text['algorithm'] === undefined ? {} : { algorithm: text['algorithm'] }),
+    };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(text['key'])}/mac-verify`, { body }))
+      .body as { valid: boolean };
+    if (switches.has('json')) printJson(terminal, answer);
+    else terminal.stdout.write(answer.valid ? 'valid\n' : 'NOT valid\n');
+    return answer.valid ? EXIT.ok : EXIT.verificationFailed;
+  },
+};
+
+export const CRYPTO_COMMANDS: readonly Command[] = [sign, verify, encrypt, decrypt, mac, macVerify, random];

@@ -126,4 +126,107 @@ const exportKey: Command = {
   },
 };
 
-export const MATERIAL_COMMANDS: readonly Command[] = [importKey, exportKey];
+const wrapKey: Command = {
+  path: ['key', 'wrap'],
+  summary: 'Wrap an exportable key under another key, inside the root.',
+  arguments: [{ name: 'KEY', summary: 'Key to wrap.' }],
+  options: [
+    { name: 'wrapping-key', value: 'KEY', required: true, summary: 'Key to wrap it under.' },
+    { name: 'algorithm', value: 'ALGORITHM', summary: 'Default by the wrapping key.' },
+    { name: 'out', value: 'FILE', summary: 'Default: standard output.' },
+  ],
+  run: async (invocation, terminal) => {
+    const { args, text, switches } = invocation;
+    const body = { key: args[0], ...(text['algorithm'] === undefined ? {} : { algorithm: text['algorithm'] }) };
+    const { body: answer } = await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(text['wrapping-key'])}/wrap`, {
+      body,
+    });
+    if (switches.has('json')) printJson(terminal, answer);
+    else await writeOutput(text['out'], terminal, [Buffer.from((answer as { wrapped: string }).wrapped, 'base64')], 0o600);
+    return EXIT.ok;
+  },
+};
+
+const unwrapKey: Command = {
+  path: ['key', 'unwrap'],
+  summary: 'Make a key of wrapped material, unwrapped inside the root.',
+  arguments: [{ name: 'NAME', summary: 'Alias of the new key.' }],
+  options: [
+    { name: 'wrapping-key', value: 'KEY', required: true, summary: 'Key it is wrapped under.' },
+    { name: 'spec', value: 'SPEC', required: true, choices: KEY_SPEC_NAMES, summary: 'What it is.' },
+    { name: 'algorithm', value: 'ALGORITHM', summary: 'Default by the wrapping key.' },
+    { name: 'in', value: 'FILE', summary: 'Wrapped material. Default: standard input.' },
+    ...NEW_KEY_OPTIONS,
+  ],
+  run: async (invocation, terminal) => {
+    const { args, text, switches } = invocation;
+    const wrapped = await readInput(text['in'], terminal, MAX_MATERIAL_BYTES);
+    const { root: _, ...body } = newKeyBody(invocation, args[0]);
+    const request = {
+      ...body,
+      spec: text['spec'],
+      wrapped: wrapped.toString('base64'),
+      ...(text['algorithm'] === undefined ? {} : { algorithm: text['algorithm'] }),
+    };
+    const answer = await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(text['wrapping-key'])}/unwrap`, {
+      body: request,
+    });
+    show(answer.body, switches.has('json'), terminal);
+    return EXIT.ok;
+  },
+};
+
+const deriveKey: Command = {
+  path: ['key', 'derive'],
+  summary: 'Derive a new key from a key, inside the root.',
+  arguments: [{ name: 'KEY', summary: 'Key to derive from.' }],
+  options: [
+    { name: 'name', value: 'NAME', summary: 'Alias of the new key.' },
+    { name: 'spec', value: 'SPEC', required: true, choices: KEY_SPEC_NAMES, summary: 'What the new key is.' },
+    { name: 'algorithm', value: 'ALGORITHM', required: true, summary: 'e.g. hkdf-sha256, sp800-108-counter-hmac-sha256.' },
+    { name: 'info', value: 'TEXT', summary: 'Context that makes this key another than the next.' },
+    { name: 'salt', value: 'TEXT', summary: 'Salt, where the algorithm has one.' },
+    ...NEW_KEY_OPTIONS,
+  ],
+  run: async (invocation, terminal) => {
+    const { args, text, switches } = invocation;
+    const { root: _, ...made } = newKeyBody(invocation, text['name']);
+    const encoded = (option: string): Record<string, string> =>
+      text[option] === undefined ? {} : { [option]: Buffer.from(text[option] ?? '', 'utf8').toString('base64') };
+    const body = { ...made, spec: text['spec'], algorithm: text['algorithm'], ...encoded('info'), ...encoded('salt') };
+    const answer = await callApi(openSession(invocation, terminal), 'POST', `/v1/keys/${segment(args[0])}/derive`, { body });
+    show(answer.body, switches.has('json'), terminal);
+    return EXIT.ok;
+  },
+};
+
+const importWrappingKey: Command = {
+  path: ['key', 'import-wrapping-key'],
+  summary: 'Make a key in the root whose only use is to unwrap imports, and print its public half.',
+  options: [
+    { name: 'root', value: 'ROOT', summary: 'Root of trust. Default by configuration.' },
+    { name: 'spec', value: 'SPEC', choices: ['rsa-2048', 'rsa-3072', 'rsa-4096'], summary: 'Default rsa-3072.' },
+  ],
+  details:
+    'Wrap a key with it by RSA-AES key wrap (or RSA-OAEP) where the key is, then send it to POST /v1/keys/import. `aegis key import` does all of that.',
+  run: async (invocation, terminal) => {
+    const { text, switches } = invocation;
+    const body = {
+      ...(text['root'] === undefined ? {} : { root: text['root'] }),
+      ...(text['spec'] === undefined ? {} : { spec: text['spec'] }),
+    };
+    const answer = (await callApi(openSession(invocation, terminal), 'POST', '/v1/import-wrapping-keys', { body })).body as {
+      id: string;
+      publicKey: string;
+      algorithms: string[];
+    };
+    if (switches.has('json')) printJson(terminal, answer);
+    else {
+      terminal.stderr.write(`${answer.id}  ${answer.algorithms.join(', ')}\n`);
+      terminal.stdout.write(answer.publicKey);
+    }
+    return EXIT.ok;
+  },
+};
+
+export const MATERIAL_COMMANDS: readonly Command[] = [importKey, exportKey, wrapKey, unwrapKey, deriveKey, importWrappingKey];

@@ -1,0 +1,88 @@
+// A million keys: get by id, locate by name, start-up and memory, against the same service with none.
+import pg from 'pg';
+import { startEmbeddedPostgres } from '../../dist/storage/index.js';
+import { atMost, percentile } from './figure.mjs';
+import { startService } from './service.mjs';
+
+const KEYS = Number(process.env.AEGIS_BENCH_KEYS ?? '1000000');
+const CALLS = 2_000;
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Rows as `create-key` leaves them, copied from one real key; references do not open, which reading never tries. */
+async function fill(dataDir) {
+  const postgres = await startEmbeddedPostgres({ dataDir, log: silent });
+  const client = new pg.Client(postgres.connection);
+  await client.connect();
+  try {
+    const columns = async (table, replaced) => {
+      const { rows } = await client.query(
+        `SELECT column_name FROM information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER' ORDER BY ordinal_position`,
+        [table],
+      );
+      const names = rows.map((r) => r.column_name);
+      return { names: names.join(', '), values: names.map((n) => replaced[n] ?? `t.${n}`).join(', ') };
+    };
+    const id = `lpad(to_hex(g), 8, '0') || '-0000-4000-8000-000000000000'`;
+    const object = await columns('object', { id, names: `ARRAY['key-' || g]`, created: 't.created + g' });
+    await client.query(
+      `INSERT INTO object (${object.names}) SELECT ${object.values} FROM (SELECT * FROM object WHERE names = ARRAY['template']) t, generate_series(1, $1::int) g`,
+      [KEYS],
+    );
+    const name = await columns('object_name', { object_id: id, name: `'key-' || g` });
+    await client.query(
+      `INSERT INTO object_name (${name.names}) SELECT ${name.values} FROM (SELECT * FROM object_name WHERE name = 'template') t, generate_series(1, $1::int) g`,
+      [KEYS],
+    );
+    const version = await columns('object_version', { object_id: id });
+    await client.query(
+      `INSERT INTO object_version (${version.names}) SELECT ${version.values} FROM (SELECT v.* FROM object_version v JOIN object_name n ON n.object_id = v.object_id WHERE n.name = 'template') t, generate_series(1, $1::int) g`,
+      [KEYS],
+    );
+    await client.query('ANALYZE');
+  } finally {
+    await client.end();
+    await postgres.stop();
+  }
+}
+
+async function timed(service, path) {
+  const times = [];
+  for (let i = 0; i < CALLS; i += 1) {
+    const started = performance.now();
+    await service.call('GET', path(1 + Math.floor(Math.random() * KEYS)));
+    times.push(performance.now() - started);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+/** @returns {Promise<import('./figure.mjs').Figure[]>} */
+export async function run() {
+  const first = await startService();
+  await first.call('POST', '/v1/keys', { spec: 'aes-256', names: ['template'], activate: true });
+  await first.stop({ keep: true });
+  const empty = await startService({ dataDir: first.dataDir });
+  const emptyStartMs = empty.startMs;
+  await empty.stop({ keep: true });
+  await fill(first.dataDir);
+  const service = await startService({ dataDir: first.dataDir });
+  try {
+    const idOf = (n) => `${n.toString(16).padStart(8, '0')}-0000-4000-8000-000000000000`;
+    await service.call('GET', `/v1/keys/${idOf(1)}`);
+    const get = await timed(service, (n) => `/v1/keys/${idOf(n)}`);
+    const locate = await timed(service, (n) => `/v1/keys?name=key-${n}`);
+    return [
+      atMost(`get by id among ${KEYS} keys, p99`, percentile(get, 0.99), 5, 'ms', `p50 ${percentile(get, 0.5).toFixed(2)} ms`),
+      atMost(`locate by name among ${KEYS} keys, p99`, percentile(locate, 0.99), 10, 'ms', `p50 ${percentile(locate, 0.5).toFixed(2)} ms`),
+      atMost(
+        'start with a million keys against an empty one',
+        service.startMs / emptyStartMs,
+        1.5,
+        '×',
+        `${Math.round(service.startMs)} ms against ${Math.round(emptyStartMs)} ms; noise of the machine is most of it`,
+      ),
+      atMost('memory of the server', service.rssMiB(), 300, 'MiB'),
+    ];
+  } finally {
+    await service.stop();
+  }
+}
