@@ -274,6 +274,7 @@ export const REQUEST_CHECKS: { readonly [C in RootCallName]: RequestCheck<C> } =
   },
   destroyKey: onBoundKey,
   encrypt: (request, can) => {
+    checkBytes(request.plaintext, 'plaintext', can.description.maxInput);
     checkProtect(request, request.plaintext, can);
     return request;
   },
