@@ -4,7 +4,7 @@ import type { Pkcs11RootConfig } from '../config.js';
 import type { AlgorithmCapability, BackEnd, RootCallName, RootDescription, RootHealth, RootOfTrust, SpecCapability } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { toRoot } from '../root.js';
-import { ALGORITHMS, KEY_SPECS } from '../vocabulary/index.js';
+import { ALGORITHMS, type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
 import { Anchors } from './anchors.js';
 import { decrypt, encrypt, generateDataKey, reEncrypt } from './cipher.js';
 import { Connection, toOpenFault } from './connection.js';
@@ -138,10 +138,16 @@ const toSpecCapability = (plan: SpecPlan, storage: Pkcs11RootConfig['storage']):
 
 const noteOf = (note: string | undefined): { readonly note?: string } => (note === undefined ? {} : { note });
 
+/** An RSA block, a finished digest and a PureEdDSA message are one part by nature. */
+const isPartable = (algorithm: Algorithm): boolean => {
+  const { kind, families, hash } = ALGORITHMS[algorithm];
+  return kind === 'mac' || (kind === 'signature' && hash !== undefined) || (kind === 'cipher' && families[0] !== 'rsa');
+};
+
 const toAlgorithmCapability = (plan: AlgorithmPlan): AlgorithmCapability => ({
   algorithm: plan.algorithm,
   specs: plan.specs,
-  multiPart: ['cipher', 'signature', 'mac'].includes(ALGORITHMS[plan.algorithm].kind),
+  multiPart: isPartable(plan.algorithm),
   approval: ALGORITHMS[plan.algorithm].approval,
   mechanism: mechanismName(plan.mechanism),
   ...noteOf(plan.note),

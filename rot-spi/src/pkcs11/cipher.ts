@@ -1,6 +1,6 @@
 import type { RootRequest, RootResponse, VerificationKey } from '../contract.js';
 import { RootFault } from '../fault.js';
-import { ALGORITHMS, type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
+import { ALGORITHMS, type Algorithm, HASH_BYTES, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
 import { CKK } from './constants.js';
 import type { Handle } from './cryptoki.js';
 import type { OpenKey } from './key-store.js';
@@ -52,11 +52,25 @@ export const tagBytesOf = (algorithm: Algorithm, tagLength: number | undefined):
 export const outputBytes = (keyType: number, inputBytes: number): number =>
   keyType === CKK.RSA ? RSA_BLOCK_BYTES : inputBytes + PAD_BYTES;
 
+/** RFC 8017 §7: what fits one RSA block. Modules answer anything at all to too much. */
+const checkRsaRoom = (algorithm: Algorithm, spec: KeySpec, bytes: number): void => {
+  const modulus = KEY_SPECS[spec].bits / 8;
+  const { hash } = ALGORITHMS[algorithm];
+  if (algorithm === 'rsa-raw') {
+    if (bytes !== modulus) throw new RootFault('invalid-argument', `rsa-raw takes exactly ${modulus} bytes`);
+    return;
+  }
+  const room = modulus - (hash === undefined ? 11 : 2 * HASH_BYTES[hash] + 2);
+  if (bytes > room) throw new RootFault('invalid-argument', `${algorithm} takes at most ${room} bytes with a ${spec} key`);
+};
+
 export const encrypt = (context: Context, request: RootRequest<'encrypt'>): Promise<RootResponse<'encrypt'>> => {
   const { connection } = context;
   const { algorithm } = request;
   const tagBytes = tagBytesOf(algorithm, request.tagLength);
   const input = toInput(request.plaintext);
+  const spec = 'reference' in request.key ? request.key.binding.spec : request.key.spec;
+  if (KEY_SPECS[spec].family === 'rsa') checkRsaRoom(algorithm, spec, input.length);
   const split = (iv: Buffer, output: Buffer): RootResponse<'encrypt'> => {
     const fresh = request.iv === undefined && iv.length > 0 ? { iv } : {};
     if (tagBytes === 0) return { ciphertext: output, ...fresh };

@@ -91,6 +91,7 @@ export const CKM = {
   AES_CTR: 0x1086,
   AES_GCM: 0x1087,
   AES_CMAC: 0x108a,
+  DES3_CBC_ENCRYPT_DATA: 0x1103,
   AES_CBC_ENCRYPT_DATA: 0x1105,
   AES_OFB: 0x2104,
   AES_CFB8: 0x2106,
@@ -169,4 +170,4 @@ const CKR_NAMES = new Map<number, string>(Object.entries(CKR).map(([name, value]
 export const returnName = (rv: number): string => CKR_NAMES.get(rv) ?? `CKR 0x${rv.toString(16)}`;
 
 /** pkcs11js parameter types (index.d.ts CK_PARAMS_*). */
-export const PARAMS = { AES_CBC: 1, RSA_OAEP: 4, RSA_PSS: 5, EC_DH: 6, AES_GCM_240: 7 } as const;
+export const PARAMS = { AES_CBC: 1, RSA_OAEP: 4, RSA_PSS: 5, EC_DH: 6, AES_GCM_240: 7, DES_CBC_ENCRYPT_DATA: 20 } as const;

@@ -1,6 +1,6 @@
 import type { CreatedKey, KeyBinding, RootRequest } from '../contract.js';
 import { RootFault } from '../fault.js';
-import { KEY_SPECS } from '../vocabulary/index.js';
+import { type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
 import { canonicalSpki, curveOf, pointFromSpki } from './asymmetric.js';
 import { CKA, CKK, CKM, CKO, PARAMS } from './constants.js';
 import type { Handle, Mechanism, Template } from './cryptoki.js';
@@ -8,8 +8,6 @@ import { valueBytes } from './making.js';
 import { ulong } from './mechanisms.js';
 import { ecdhMechanism } from './public-point.js';
 import { type Context, initialise, toInput } from './session-call.js';
-
-const AES_BLOCK_BYTES = 16;
 
 /** Length of the key to be made, bytes; `whole` where the derivation has a length of its own and the caller names none. */
 const newLength = (binding: KeyBinding, length: number | undefined, whole?: number): number => {
@@ -87,27 +85,39 @@ export const agree = (context: Context, request: RootRequest<'agree'>): Promise<
   );
 };
 
-/** KMIP's ENCRYPT derivation with AES-CBC is CKM_AES_CBC_ENCRYPT_DATA (v2.40 §2.14). */
-export const encryptDataMechanism = (iv: Uint8Array, data: Uint8Array): Mechanism => ({
-  mechanism: CKM.AES_CBC_ENCRYPT_DATA,
-  parameter: { type: PARAMS.AES_CBC, iv: Buffer.from(iv), data: toInput(data) },
-});
+/** KMIP's ENCRYPT derivation with CBC is CKM_…_CBC_ENCRYPT_DATA (v2.40 §2.14); the ECB forms hold a pointer pkcs11js cannot pass. */
+interface EncryptData {
+  readonly mechanism: number;
+  readonly type: number;
+  readonly blockBytes: number;
+}
+const ENCRYPT_DATA: Readonly<Partial<Record<Algorithm, EncryptData>>> = {
+  'aes-cbc': { mechanism: CKM.AES_CBC_ENCRYPT_DATA, type: PARAMS.AES_CBC, blockBytes: 16 },
+  'des3-cbc': { mechanism: CKM.DES3_CBC_ENCRYPT_DATA, type: PARAMS.DES_CBC_ENCRYPT_DATA, blockBytes: 8 },
+};
+export const ENCRYPT_DATA_CIPHERS = Object.keys(ENCRYPT_DATA) as readonly Algorithm[];
+
+export const encryptDataMechanism = (cipher: Algorithm, iv: Uint8Array, data: Uint8Array): Mechanism => {
+  const row = ENCRYPT_DATA[cipher];
+  if (row === undefined)
+    throw new RootFault('unsupported', `PKCS#11 derives with ${ENCRYPT_DATA_CIPHERS.join(' and ')} only, not with ${cipher}`);
+  return { mechanism: row.mechanism, parameter: { type: row.type, iv: Buffer.from(iv), data: toInput(data) } };
+};
 
 export const derive = (context: Context, request: RootRequest<'derive'>): Promise<CreatedKey> => {
   const { connection, keys } = context;
   const { algorithm, newKey, cipher, iv, data } = request;
-  if (algorithm !== 'encrypt-derive' || cipher !== 'aes-cbc' || iv === undefined || data === undefined)
-    throw new RootFault(
-      'unsupported',
-      `this module derives by encrypt-derive with aes-cbc only, not by ${algorithm} ${cipher ?? ''}`.trimEnd(),
-    );
+  if (algorithm !== 'encrypt-derive' || cipher === undefined || data === undefined)
+    throw new RootFault('unsupported', `this back end derives by encrypt-derive only, not by ${algorithm}`);
+  const mechanism = encryptDataMechanism(cipher, iv ?? new Uint8Array(), data);
+  const blockBytes = ENCRYPT_DATA[cipher]?.blockBytes ?? 1;
   return connection.run(
     () => {
       const key = keys.openSecret(request.key);
       const length = newLength(newKey.binding, newKey.length, data.length);
-      if (data.length === 0 || data.length % AES_BLOCK_BYTES !== 0 || length > data.length)
+      if (data.length === 0 || data.length % blockBytes !== 0 || length > data.length)
         throw new RootFault('invalid-argument', `encrypt-derive needs whole blocks and at least ${length} bytes of data`);
-      return deriveInto(context, newKey.binding, encryptDataMechanism(iv, data), key.handle, length);
+      return deriveInto(context, newKey.binding, mechanism, key.handle, length);
     },
     { repeatable: false, stale: () => keys.forget(request.key) },
   );

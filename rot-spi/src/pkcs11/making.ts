@@ -1,7 +1,7 @@
 import { createDecipheriv, randomBytes } from 'node:crypto';
 import type { CreatedKey, KeyEvidence, RootRequest, RootResponse } from '../contract.js';
 import { RootFault } from '../fault.js';
-import { KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
+import { HASH_BYTES, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
 import {
   canonicalSpki,
   normalisePkcs8,
@@ -33,6 +33,16 @@ export const valueBytes = (spec: KeySpec): number => {
 /** Bytes of a key already made. */
 export const secretBytes = (spec: KeySpec, bits: number): number => (KEY_SPECS[spec].variableLength === true ? bits / 8 : valueBytes(spec));
 
+/** Length in the token of an HMAC value, where the module wants at least the digest's. */
+export const heldBytes = (context: Context, spec: KeySpec, bytes: number): number => {
+  const { hash } = KEY_SPECS[spec];
+  return hash !== undefined && context.plans.padsShortHmac ? Math.max(bytes, HASH_BYTES[hash]) : bytes;
+};
+const paddedValue = (context: Context, spec: KeySpec, material: Uint8Array): Buffer => {
+  const held = heldBytes(context, spec, material.length);
+  return held === material.length ? asBuffer(material) : Buffer.concat([material, Buffer.alloc(held - material.length)]);
+};
+
 const needGenerate = (plan: SpecPlan): number => {
   if (plan.generate === undefined) throw new RootFault('unsupported', `this module does not generate ${plan.spec} keys`);
   return plan.generate;
@@ -45,6 +55,12 @@ export const generateKey = (context: Context, request: RootRequest<'generateKey'
   const open = row.variableLength === true;
   if (open && bits === undefined && row.bits === 0) throw new RootFault('invalid-argument', `${binding.spec} needs bits`);
   const length = open ? (bits ?? row.bits) / 8 : valueBytes(binding.spec);
+  if (heldBytes(context, binding.spec, length) !== length)
+    throw new RootFault(
+      'unsupported',
+      `this module makes no ${binding.spec} key shorter than the digest`,
+      'Leave bits out, or import the key.',
+    );
   return connection.run(
     () => {
       const mechanism = needGenerate(keys.plan(binding.spec));
@@ -139,11 +155,16 @@ export const importKey = (context: Context, request: RootRequest<'importKey'>): 
   return connection.run(
     () => {
       const plan = keys.plan(binding.spec);
-      const placement = keys.placement(binding, format === 'raw' ? material.length : undefined);
+      const placement = keys.placement(binding, format === 'raw' ? heldBytes(context, binding.spec, material.length) : undefined);
       const create = (value: Template): Handle => cryptoki.C_CreateObject(connection.anchor, [...keys.templateOf(placement), ...value]);
       if (format === 'raw') {
         const bits = row.variableLength === true ? material.length * 8 : row.bits;
-        return keys.keep(placement, create([{ type: CKA.VALUE, value: asBuffer(material) }]), { bits });
+        const value = paddedValue(context, binding.spec, material);
+        try {
+          return keys.keep(placement, create([{ type: CKA.VALUE, value }]), { bits });
+        } finally {
+          if (value.length !== material.length) value.fill(0);
+        }
       }
       const parts = readPkcs8(material, binding.spec);
       try {

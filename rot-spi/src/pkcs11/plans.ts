@@ -43,6 +43,8 @@ export interface Plans {
   readonly algorithms: ReadonlyMap<Algorithm, AlgorithmPlan>;
   readonly hashes: readonly HashName[];
   readonly seeds: boolean;
+  /** HMAC keys shorter than the digest must be padded with zeros to it. */
+  readonly padsShortHmac: boolean;
   /** Key types whose operations take longer than a millisecond: those run off the event loop. */
   readonly slow: ReadonlySet<number>;
 }

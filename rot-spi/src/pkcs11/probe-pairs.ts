@@ -241,7 +241,14 @@ const probeRsa = (trial: Trial, kek: Kek | undefined, specs: SpecPlan[], keys: M
 
 const specsOfFamily = (findings: PairFindings, algorithm: Algorithm): readonly KeySpec[] => {
   const { families } = ALGORITHMS[algorithm];
-  return findings.specs.map(({ spec }) => spec).filter((spec) => families.includes(KEY_SPECS[spec].family));
+  return findings.specs.map(({ spec }) => spec).filter((spec) => families.includes(KEY_SPECS[spec].family) && fits(algorithm, spec));
+};
+/** Two digests and two bytes must fit an RSA modulus (RFC 8017 §7.1.1, §9.1.1), with a key of 32 bytes between where one is wrapped. */
+const fits = (algorithm: Algorithm, spec: KeySpec): boolean => {
+  const { hash, kind, families } = ALGORITHMS[algorithm];
+  if (families[0] !== 'rsa' || hash === undefined || algorithm.startsWith('rsa-pkcs1')) return true;
+  const room = KEY_SPECS[spec].bits / 8 - 2 * HASH_BYTES[hash] - 2;
+  return room >= (kind === 'signature' ? 0 : kind === 'wrap' ? 32 : 1);
 };
 
 interface SignatureFinding {
@@ -358,19 +365,17 @@ const rsaCipherWorks = (trial: Trial, algorithm: Algorithm, key: PairTrialKey): 
 export const probeRsaCiphers = (trial: Trial, findings: PairFindings): AlgorithmPlan[] => {
   const key = findings.keys.get('rsa-2048');
   if (key === undefined) return [];
-  const specs = specsOfFamily(findings, 'rsa-pkcs1');
   return ALGORITHM_NAMES.flatMap((algorithm) => {
     const row = ALGORITHMS[algorithm];
     const mechanism = cipherMechanismOf(algorithm);
     if (row.kind !== 'cipher' || row.families[0] !== 'rsa' || !trial.has(mechanism) || !rsaCipherWorks(trial, algorithm, key)) return [];
-    return [{ algorithm, mechanism, specs, streams: false, note: 'parts are collected and done at once' }];
+    return [{ algorithm, mechanism, specs: specsOfFamily(findings, algorithm), streams: false }];
   });
 };
 
 export const probeRsaWraps = (trial: Trial, findings: PairFindings, kwp: AlgorithmPlan | undefined): AlgorithmPlan[] => {
   const key = findings.keys.get('rsa-2048');
   if (key === undefined || !trial.has(CKM.RSA_PKCS_OAEP)) return [];
-  const specs = specsOfFamily(findings, 'rsa-pkcs1');
   const plans = (['rsa-oaep-sha1-wrap', 'rsa-oaep-sha256-wrap'] as const).flatMap((algorithm): AlgorithmPlan[] => {
     const mechanism = cipherMechanism(algorithm, Buffer.alloc(0), {}, 0);
     const value = randomBytes(32);
@@ -379,12 +384,18 @@ export const probeRsaWraps = (trial: Trial, findings: PairFindings, kwp: Algorit
     const blob = target === undefined ? undefined : trial.wrap(mechanism, key.publicKey, target);
     const again = blob === undefined ? undefined : trial.unwrap(mechanism, key.privateKey, blob, visible(template));
     if (again === undefined || !readAttribute(trial.cryptoki, trial.objects, again, CKA.VALUE)?.equals(value)) return [];
-    return [{ algorithm, mechanism: CKM.RSA_PKCS_OAEP, specs, streams: false }];
+    return [{ algorithm, mechanism: CKM.RSA_PKCS_OAEP, specs: specsOfFamily(findings, algorithm), streams: false }];
   });
   if (kwp === undefined || !plans.some(({ algorithm }) => algorithm === 'rsa-oaep-sha256-wrap')) return plans;
   return [
     ...plans,
-    { algorithm: 'rsa-aes-kwp', mechanism: CKM.RSA_PKCS_OAEP, specs, streams: false, note: 'as OAEP and KWP, both in the module' },
+    {
+      algorithm: 'rsa-aes-kwp',
+      mechanism: CKM.RSA_PKCS_OAEP,
+      specs: specsOfFamily(findings, 'rsa-aes-kwp'),
+      streams: false,
+      note: 'as OAEP and KWP, both in the module',
+    },
   ];
 };
 

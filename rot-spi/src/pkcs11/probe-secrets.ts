@@ -3,7 +3,7 @@ import type { KeyBinding } from '../contract.js';
 import { ALGORITHM_NAMES, ALGORITHMS, type Algorithm, KEY_SPEC_NAMES, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
 import { CKA, CKK, CKM } from './constants.js';
 import type { Handle, Template } from './cryptoki.js';
-import { encryptDataMechanism, wholeSecretTemplate } from './derivation.js';
+import { ENCRYPT_DATA_CIPHERS, encryptDataMechanism, wholeSecretTemplate } from './derivation.js';
 import { openWrapped, transportTemplate, valueBytes } from './making.js';
 import { cipherMechanism, cipherMechanismOf, hmacMechanism } from './mechanisms.js';
 import type { AlgorithmPlan, SpecPlan, WrapCipher } from './plans.js';
@@ -261,6 +261,19 @@ const cmacWorks = (trial: Trial, spec: KeySpec, key: SecretTrialKey): boolean =>
   return known !== undefined && trial.sign({ mechanism: CKM.AES_CMAC }, known, CMAC_MESSAGE)?.toString('hex') === vector[1];
 };
 
+/** SoftHSM takes no HMAC key shorter than the digest. Zeros behind it change nothing (RFC 2104 §2), so such a key is imported with them. */
+export const refusesShortHmac = (trial: Trial): boolean => {
+  const template = secretTemplate({
+    binding: trialBinding('hmac-sha256'),
+    keyType: CKK.GENERIC_SECRET,
+    token: false,
+    extractable: false,
+    sensitive: true,
+  });
+  const short = trial.create([...template, { type: CKA.VALUE, value: randomBytes(16) }]);
+  return short !== undefined && trial.sign({ mechanism: CKM.SHA256_HMAC }, short, PLAIN) === undefined;
+};
+
 const hmacWorks = (trial: Trial, algorithm: Algorithm, key: SecretTrialKey): boolean => {
   const { hash } = ALGORITHMS[algorithm];
   if (hash === undefined) return false;
@@ -376,23 +389,29 @@ const probeModeWraps = (
     return specs.length === 0 ? [] : [{ algorithm, mechanism: number, specs, streams: false }];
   });
 
-/** KMIP's ENCRYPT derivation, against what AES-CBC gives for the same key. */
+/** KMIP's ENCRYPT derivation, against what CBC gives for the same key. */
 export const probeEncryptDerive = (trial: Trial, keys: SecretFindings['keys']): AlgorithmPlan[] => {
-  if (!trial.has(CKM.AES_CBC_ENCRYPT_DATA)) return [];
-  const iv = randomBytes(16);
-  const specs = (['aes-128', 'aes-192', 'aes-256'] as const).filter((spec) => {
-    const key = keys.get(spec);
-    if (key?.value === undefined) return false;
-    const expected = expectedCiphertext('aes-cbc', spec, key.value, iv, PLAIN);
-    const made = trial.derive(encryptDataMechanism(iv, PLAIN), key.handle, visible(wholeSecretTemplate(24)));
-    return (
-      made !== undefined &&
-      expected !== undefined &&
-      readAttribute(trial.cryptoki, trial.objects, made, CKA.VALUE)?.equals(expected.subarray(0, 24))
-    );
+  const specs = [...keys].flatMap(([spec, key]) => {
+    const cipher = ENCRYPT_DATA_CIPHERS.find((name) => ALGORITHMS[name].families.includes(KEY_SPECS[spec].family));
+    if (cipher === undefined || key.value === undefined) return [];
+    const iv = randomBytes(ALGORITHMS[cipher].ivLength ?? 0);
+    const mechanism = encryptDataMechanism(cipher, iv, PLAIN);
+    if (!trial.has(mechanism.mechanism)) return [];
+    const expected = expectedCiphertext(cipher, spec, key.value, iv, PLAIN)?.subarray(0, 24);
+    const made = trial.derive(mechanism, key.handle, visible(wholeSecretTemplate(24)));
+    if (made === undefined || expected === undefined) return [];
+    return readAttribute(trial.cryptoki, trial.objects, made, CKA.VALUE)?.equals(expected) === true ? [spec] : [];
   });
   if (specs.length === 0) return [];
-  return [{ algorithm: 'encrypt-derive', mechanism: CKM.AES_CBC_ENCRYPT_DATA, specs, streams: false, note: 'with aes-cbc' }];
+  return [
+    {
+      algorithm: 'encrypt-derive',
+      mechanism: CKM.AES_CBC_ENCRYPT_DATA,
+      specs,
+      streams: false,
+      note: `with ${ENCRYPT_DATA_CIPHERS.join(', ')}`,
+    },
+  ];
 };
 
 /** For comparison only: a trial secret whose value may be read. */

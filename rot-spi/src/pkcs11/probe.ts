@@ -12,6 +12,7 @@ import {
   probeEncryptDerive,
   probeMacs,
   probeSecretSpecs,
+  refusesShortHmac,
   type SecretFindings,
 } from './probe-secrets.js';
 import { Trial } from './trial.js';
@@ -96,6 +97,7 @@ export const probe = (connection: Connection): Plans => {
       algorithms: new Map(algorithms.map((plan) => [plan.algorithm, plan])),
       hashes,
       seeds: seeds === true,
+      padsShortHmac: trial.has(CKM.SHA256_HMAC) && refusesShortHmac(trial),
       slow: probeSlow(trial, secrets, pairs),
     };
   } finally {

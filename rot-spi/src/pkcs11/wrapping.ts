@@ -7,9 +7,9 @@ import { ckrOf, classOf } from './ck-error.js';
 import { CKA, CKM } from './constants.js';
 import type { Handle, Mechanism, Template } from './cryptoki.js';
 import { asBuffer } from './key-store.js';
-import { readSpki, secretBytes, transportTemplate, valueBytes } from './making.js';
+import { heldBytes, readSpki, secretBytes, transportTemplate, valueBytes } from './making.js';
 import { cipherMechanism } from './mechanisms.js';
-import { WHOLE_BLOCKS } from './probe-secrets.js';
+import { visible, WHOLE_BLOCKS } from './probe-secrets.js';
 import { findPublicPoint } from './public-point.js';
 import { type Context, initialise } from './session-call.js';
 import { readAttribute, readNumber } from './templates.js';
@@ -57,6 +57,12 @@ export const wrapKey = (context: Context, request: RootRequest<'wrapKey'>): Prom
 const checkWrappable = (context: Context, algorithm: Algorithm, spec: KeySpec, bits: number): void => {
   const pair = KEY_SPECS[spec].shape === 'pair';
   const whole = !pair && secretBytes(spec, bits) % KW_BLOCK_BYTES === 0;
+  if (!pair && heldBytes(context, spec, secretBytes(spec, bits)) !== secretBytes(spec, bits))
+    throw new RootFault(
+      'unsupported',
+      'this module holds short HMAC keys padded and would wrap the padding too',
+      'Export the key instead.',
+    );
   const kwp = algorithm === 'aes-kwp' || algorithm === 'rsa-aes-kwp';
   if (kwp && !pair && !whole && context.plans.algorithms.get('aes-kwp')?.variant === WHOLE_BLOCKS)
     throw new RootFault('unsupported', 'this module wraps only values of whole 8-byte blocks correctly', 'Use a key of such a length.');
@@ -109,7 +115,7 @@ export const unwrapKey = (context: Context, request: RootRequest<'unwrapKey'>): 
       return withUnwrap(context, request, unwrapping.handle, wrapped, algorithm, (unwrap) =>
         KEY_SPECS[newKey.binding.spec].shape === 'pair'
           ? unwrapPrivate(context, newKey.binding, unwrap)
-          : unwrapSecret(context, newKey.binding, newKey.length, unwrap),
+          : unwrapSecret(context, newKey.binding, newKey.length, algorithm === 'aes-kw', unwrap),
       );
     },
     { repeatable: false, data: 'decryption-failed', suspectData: true, stale: () => keys.forget(request.unwrappingKey) },
@@ -154,50 +160,79 @@ const lookTemplate = (context: Context, binding: KeyBinding, usage: KeyBinding['
     valueLater: true,
   });
 
-const unwrapSecret = (context: Context, binding: KeyBinding, length: number | undefined, unwrap: Unwrap): CreatedKey => {
-  const { keys, connection } = context;
-  const { cryptoki, anchor } = connection;
-  const look = unwrap(lookTemplate(context, binding, []));
-  let bytes: number;
+const unwrapSecret = (
+  context: Context,
+  binding: KeyBinding,
+  length: number | undefined,
+  exactBlocks: boolean,
+  unwrap: Unwrap,
+): CreatedKey => {
+  const { keys } = context;
+  const bytes = measureSecret(context, binding, length, exactBlocks, unwrap);
+  const placement = keys.placement(binding, bytes);
+  const row = KEY_SPECS[binding.spec];
+  const handle = unwrap(keys.templateOf({ ...placement, valueLater: true }));
+  return keys.keep(placement, handle, { bits: row.variableLength === true ? bytes * 8 : row.bits });
+};
+
+const withLook = <T>(context: Context, unwrap: Unwrap, template: Template, use: (look: Handle) => T): T => {
+  const { cryptoki, anchor } = context.connection;
+  const look = unwrap(template);
   try {
-    bytes = measureSecret(context, binding.spec, look, length);
+    return use(look);
   } finally {
     cryptoki.C_DestroyObject(anchor, look);
   }
-  const placement = keys.placement(binding, bytes);
-  const row = KEY_SPECS[binding.spec];
-  return keys.keep(placement, unwrap(keys.templateOf({ ...placement, valueLater: true })), {
-    bits: row.variableLength === true ? bytes * 8 : row.bits,
-  });
 };
 
 /**
  * Length of a secret the module will not show. CKA_VALUE_LEN where the module fills it in (SoftHSM does not after an unwrap);
- * else from the length of its wrapping under the root's own key, which tells it up to the padding.
+ * else from the length of its wrapping under the root's own key, which tells it up to the padding; and where that leaves a
+ * choice, the value itself, but only of a key that may leave the token anyway.
  */
-const measureSecret = (context: Context, spec: KeySpec, handle: Handle, wanted: number | undefined): number => {
-  const { connection, anchors, keys } = context;
-  const { cryptoki, anchor } = connection;
+const measureSecret = (context: Context, binding: KeyBinding, wanted: number | undefined, exactBlocks: boolean, unwrap: Unwrap): number => {
+  const { cryptoki, anchor } = context.connection;
+  const { spec } = binding;
   const row = KEY_SPECS[spec];
   const exact = row.variableLength === true ? wanted : valueBytes(spec);
   const wrong = (): RootFault => new RootFault('invalid-argument', `the wrapped value is not a ${spec} key of the expected length`);
-  const told = readNumber(cryptoki, anchor, handle, CKA.VALUE_LEN);
+  const template = lookTemplate(context, binding, []);
+  const { told, padded } = withLook(context, unwrap, template, (look) => ({
+    told: readNumber(cryptoki, anchor, look, CKA.VALUE_LEN),
+    padded: paddedLength(context, spec, look),
+  }));
   if (told !== undefined && told > 0) {
     if (exact !== undefined && told !== exact) throw wrong();
     return told;
   }
-  const { wrap } = keys.plan(spec);
-  if (wrap === undefined || anchors.wrapping === undefined) {
-    if (exact === undefined)
-      throw new RootFault('invalid-argument', 'the module does not tell the length of the wrapped value', 'Give newKey.length.');
+  if (exact !== undefined) {
+    if (padded !== undefined && toBlocks(exact) !== padded) throw wrong();
     return exact;
   }
-  const blob = cryptoki.C_WrapKey(anchor, { mechanism: wrap }, anchors.wrapping.handle, handle, Buffer.alloc(MAX_WRAPPED_BYTES));
-  const padded = blob.length - KW_BLOCK_BYTES;
-  const expected = exact ?? (row.bits === 0 ? padded : row.bits / 8);
-  if (Math.ceil(expected / KW_BLOCK_BYTES) * KW_BLOCK_BYTES === padded) return expected;
-  if (exact !== undefined) throw wrong();
-  return padded;
+  if (exactBlocks && padded !== undefined) return padded;
+  if (binding.exportable) return withLook(context, unwrap, visible(template), (look) => visibleLength(context, look));
+  if (padded !== undefined && row.bits > 0 && toBlocks(row.bits / 8) === padded) return row.bits / 8;
+  throw new RootFault('invalid-argument', 'the module does not tell the exact length of the wrapped value', 'Give newKey.length.');
+};
+
+const toBlocks = (bytes: number): number => Math.ceil(bytes / KW_BLOCK_BYTES) * KW_BLOCK_BYTES;
+
+const paddedLength = (context: Context, spec: KeySpec, look: Handle): number | undefined => {
+  const { connection, anchors, keys } = context;
+  const { wrap } = keys.plan(spec);
+  if (wrap === undefined || anchors.wrapping === undefined) return undefined;
+  const { cryptoki, anchor } = connection;
+  const blob = cryptoki.C_WrapKey(anchor, { mechanism: wrap }, anchors.wrapping.handle, look, Buffer.alloc(MAX_WRAPPED_BYTES));
+  return blob.length - KW_BLOCK_BYTES;
+};
+
+const visibleLength = (context: Context, look: Handle): number => {
+  const { cryptoki, anchor } = context.connection;
+  const value = readAttribute(cryptoki, anchor, look, CKA.VALUE);
+  if (value === undefined)
+    throw new RootFault('invalid-argument', 'the module does not tell the length of the wrapped value', 'Give newKey.length.');
+  value.fill(0);
+  return value.length;
 };
 
 const unwrapPrivate = (context: Context, binding: KeyBinding, unwrap: Unwrap): CreatedKey => {

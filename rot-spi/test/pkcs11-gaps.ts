@@ -1,0 +1,50 @@
+import type { ExpectedGap } from '../src/contract-suite/index.js';
+
+const gaps = (reason: string, ...what: string[]): ExpectedGap[] => what.map((one) => ({ what: one, reason }));
+
+/** What no module reaches through pkcs11js 2.1.7, or PKCS#11 itself does not have. */
+const EVERY_TOKEN: readonly ExpectedGap[] = [
+  ...gaps(
+    'post-quantum algorithms are PKCS#11 v3.2; neither module has them',
+    'spec:ml-*',
+    'spec:slh-*',
+    'algorithm:ml-*',
+    'algorithm:slh-*',
+  ),
+  ...gaps('no KEM without ML-KEM', 'power:encapsulate', 'power:decapsulate'),
+  ...gaps('the keys of this root are the token’s: they are rotated with the token', 'power:rotateSeal'),
+  ...gaps('PKCS#11 has no PKCS#5 padding for ECB', 'algorithm:aes-ecb-pkcs5', 'algorithm:des3-ecb-pkcs5'),
+  ...gaps('the module has no such key type', 'spec:chacha20', 'spec:x25519', 'spec:x448', 'algorithm:chacha20*', 'algorithm:xdh'),
+  ...gaps('the module does not list the mode', 'algorithm:aes-cfb128', 'algorithm:aes-cfb8', 'algorithm:aes-ofb'),
+  ...gaps('the module has no SHA-3', 'algorithm:hmac-sha3-*', 'algorithm:rsa-pss-sha3-*'),
+  ...gaps(
+    'pkcs11js 2.1.7 cannot pass CK_HKDF_PARAMS and CK_SP800_108_KDF_PARAMS (nested pointers)',
+    'algorithm:hkdf-*',
+    'algorithm:sp800-108-*',
+  ),
+  ...gaps('CKM_PKCS5_PBKD2 takes a password from outside the token, not a key', 'algorithm:pbkdf2-*'),
+  ...gaps('PKCS#11 has no such derivation', 'algorithm:hash-derive', 'algorithm:hmac-derive'),
+  ...gaps('the module does not let a value of this type make a MAC', 'algorithm:hmac-sha*@secret'),
+  ...gaps('the module does not wrap with the mode', 'algorithm:aes-gcm-wrap'),
+];
+
+export const SOFTHSM_GAPS: readonly ExpectedGap[] = [
+  ...EVERY_TOKEN,
+  ...gaps('SoftHSM 2.6 ties MGF1 to the hash and takes no label', 'parameter:oaep-mgf1-hash', 'parameter:oaep-label', 'parameter:pss-mgf1-hash'),
+  ...gaps('SoftHSM 2.6 pads with zeros before RFC 5649 does', 'parameter:kwp-any-length'),
+  ...gaps('CKM_ECDH1_DERIVE keeps the last bytes and SoftHSM 2.6 has no CKM_EXTRACT_KEY_FROM_KEY', 'parameter:agree-shorter-key'),
+  ...gaps('CKM_AES_ECB_ENCRYPT_DATA takes a pointer pkcs11js 2.1.7 cannot pass', 'parameter:encrypt-derive-ecb'),
+  ...gaps(
+    'SoftHSM 2.6 has OAEP with SHA-1 only',
+    'algorithm:rsa-oaep-sha224',
+    'algorithm:rsa-oaep-sha256',
+    'algorithm:rsa-oaep-sha384',
+    'algorithm:rsa-oaep-sha512',
+    'algorithm:rsa-oaep-sha256-wrap',
+    'algorithm:rsa-aes-kwp',
+  ),
+  ...gaps('SoftHSM 2.6 makes no HMAC with an AES key', 'algorithm:hmac-sha*@aes-*'),
+  ...gaps('SoftHSM 2.6 does not wrap with the mode', 'algorithm:aes-cbc-pkcs5-wrap'),
+  ...gaps('SoftHSM 2.6 has no such hash', 'hash:sha512-*', 'hash:sha3-*'),
+];
+export const NSS_GAPS: readonly ExpectedGap[] = [...EVERY_TOKEN];
