@@ -17,7 +17,7 @@ export interface Envelope {
 }
 
 /** Append only: a number once given is never reused, ciphertexts live for decades. */
-const ALGORITHM_IDS = {
+export const ENVELOPE_ALGORITHM_IDS = {
   'aes-gcm': 1,
   'aes-cbc': 2,
   'aes-cbc-pkcs5': 3,
@@ -41,11 +41,11 @@ const ALGORITHM_IDS = {
   'rsa-pkcs1': 21,
   'rsa-raw': 22,
 } as const satisfies Partial<Record<Algorithm, number>>;
-export type EnvelopeAlgorithm = keyof typeof ALGORITHM_IDS;
+export type EnvelopeAlgorithm = keyof typeof ENVELOPE_ALGORITHM_IDS;
 const BY_ID: ReadonlyMap<number, EnvelopeAlgorithm> = new Map(
-  Object.entries(ALGORITHM_IDS).map(([name, id]) => [id, name as EnvelopeAlgorithm]),
+  Object.entries(ENVELOPE_ALGORITHM_IDS).map(([name, id]) => [id, name as EnvelopeAlgorithm]),
 );
-export const isEnvelopeAlgorithm = (algorithm: string): algorithm is EnvelopeAlgorithm => Object.hasOwn(ALGORITHM_IDS, algorithm);
+export const isEnvelopeAlgorithm = (algorithm: string): algorithm is EnvelopeAlgorithm => Object.hasOwn(ENVELOPE_ALGORITHM_IDS, algorithm);
 
 /** "AEG1" */
 const MAGIC = Uint8Array.of(0x41, 0x45, 0x47, 0x31);
@@ -74,7 +74,7 @@ export const envelopeHeader = (
   header.set(MAGIC, 0);
   header.set(uuidBytes(objectId), 4);
   view.setUint32(20, version);
-  view.setUint16(24, ALGORITHM_IDS[algorithm]);
+  view.setUint16(24, ENVELOPE_ALGORITHM_IDS[algorithm]);
   header[26] = ivLength;
   header[27] = tagLength;
   return header;

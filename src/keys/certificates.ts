@@ -44,7 +44,8 @@ const OID = {
   authorityKeyIdentifier: '2.5.29.35',
 } as const;
 
-const toBuffer = (bytes: Uint8Array): ArrayBuffer => bytes.slice().buffer;
+/** A copy of exactly these bytes. `slice` would not do: on a Buffer it is a view, and `.buffer` the whole pool behind it. */
+const toBuffer = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer;
 const extension = (extnID: string, critical: boolean, value: asn1js.BaseBlock): Extension =>
   new Extension({ extnID, critical, extnValue: value.toBER() });
 

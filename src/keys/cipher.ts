@@ -189,6 +189,20 @@ const envelopeVersion = (loaded: LoadedObject, envelope: Envelope, pinned: numbe
   return processVersion(loaded, envelope.version);
 };
 
+/**
+ * The envelope's algorithm is the sender's claim. Where that algorithm authenticates nothing the claim could be an
+ * attacker's: AES-GCM ciphertext relabelled as CTR would open, malleable. So those algorithms are used only when the
+ * caller names them; RSA-OAEP stands for itself, a public key authenticates nobody anyway.
+ */
+const requireMeant = (algorithm: Algorithm, named: Algorithm | undefined): void => {
+  if (named !== undefined && named !== algorithm) {
+    throw badField('algorithm', `The ciphertext says ${algorithm}.`, 'Leave the algorithm out, or name the one that was used.');
+  }
+  if (named === undefined && !isAead(algorithm) && !algorithm.startsWith('rsa-oaep')) {
+    throw badField('algorithm', `The ciphertext says ${algorithm}, which authenticates nothing.`, `Name ${algorithm} to decrypt it all the same.`);
+  }
+};
+
 interface Opening extends CipherParameters {
   readonly key: BoundKey;
   readonly algorithm: Algorithm;
@@ -200,11 +214,12 @@ const openingOf = (
   bytes: Uint8Array,
   aad: Uint8Array | undefined,
   pinned: number | undefined,
-  fields: CipherFields = {},
+  fields: CipherFields & { readonly algorithm?: Algorithm } = {},
 ): { version: ObjectVersion; opening: Opening } => {
   const { object } = loaded;
   const { envelope, header } = openEnvelope(object, bytes, 'ciphertext');
   const algorithm = checkAlgorithm(envelope.algorithm, specOf(object), 'cipher', 'ciphertext');
+  requireMeant(algorithm, fields.algorithm);
   if (isAead(algorithm) && (envelope.tag.length < MIN_TAG_BYTES || envelope.iv.length === 0)) {
     // A shortened tag would be a forgery made cheap; headers are only authenticated together with a whole tag.
     throw fail('decryption-failed', 'Decryption failed: wrong key, wrong associated data or damaged ciphertext.', {

@@ -67,7 +67,7 @@ export const readCertificate = (der: Uint8Array, field: string): ReadCertificate
 /** PKCS#10 (RFC 2986): parsed whole, so that no other DER is kept under that name. */
 export const readCertificateRequest = (der: Uint8Array, field: string): { readonly spki: Uint8Array } => {
   try {
-    const parsed = asn1js.fromBER(der.slice().buffer);
+    const parsed = asn1js.fromBER(new Uint8Array(der).buffer);
     if (parsed.offset !== der.length) throw new Error('trailing bytes');
     const request = new CertificationRequest({ schema: parsed.result });
     return { spki: new Uint8Array(request.subjectPublicKeyInfo.toSchema().toBER()) };

@@ -105,7 +105,7 @@ const registerPublic = async (parts: KeyParts, call: Call): Promise<Registered> 
       rootId: root.id,
       protection: root.protection,
       reserved: read.facts,
-      ...(certificate ? { content: der.slice() } : {}),
+      ...(certificate ? { content: new Uint8Array(der) } : {}),
     },
   );
   const version = publicVersionOf(object, 1, certificate ? der : read.spki, read.spki, root.description, { local: false, now });
@@ -129,7 +129,7 @@ const registerContent = async (parts: KeyParts, call: Call): Promise<Registered>
       usage: [],
       rootId: root.id,
       protection: root.protection,
-      content: bytes.slice(),
+      content: new Uint8Array(bytes),
     },
   );
   return { object, version: publicVersionOf(object, 1, bytes, spki, root.description, { local: false, now }) };

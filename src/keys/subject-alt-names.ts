@@ -29,7 +29,7 @@ const toGeneralName = (kind: string, value: string, field: string): GeneralName 
   if (kind === 'email' && /^[\x21-\x7e]+@[\x21-\x7e]+$/.test(value) && value.length <= 254) return new GeneralName({ type: 1, value });
   if (kind === 'uri' && /^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/i.test(value) && value.length <= 2048) return new GeneralName({ type: 6, value });
   if (kind === 'ip' && (isIPv4(value) || (isIPv6(value) && !value.includes('%')))) {
-    return new GeneralName({ type: 7, value: new asn1js.OctetString({ valueHex: ipBytes(value).slice().buffer }) });
+    return new GeneralName({ type: 7, value: new asn1js.OctetString({ valueHex: new Uint8Array(ipBytes(value)).buffer }) });
   }
   throw badField(field, 'Not a subject alternative name.', 'Use dns:api.example.com, ip:192.0.2.1, email:a@example.com or uri:spiffe://….');
 };

@@ -12,8 +12,9 @@ const roundTrip = (spec: KeySpec, algorithm: Algorithm): BehaviourCase => ({
     const plaintext = new Uint8Array(randomBytes(algorithm === 'rsa-oaep-sha512' ? 64 : 96));
     const sealed = await alice('encrypt', { key: object.id, plaintext, algorithm });
     expect(sealed).toMatchObject({ objectId: object.id, version: 1, algorithm });
-    const opened = await alice('decrypt', { ciphertext: sealed.ciphertext });
+    const opened = await alice('decrypt', { ciphertext: sealed.ciphertext, algorithm });
     expect(Buffer.from(opened.plaintext)).toEqual(Buffer.from(plaintext));
+    if (!/gcm|poly1305|oaep/.test(algorithm)) expect((await refusalOf(alice('decrypt', { ciphertext: sealed.ciphertext }))).field).toBe('algorithm');
     const raw = await alice('encrypt', { key: object.id, plaintext, algorithm, format: 'raw' });
     const { ciphertext, iv, tag } = raw;
     const back = await alice('decrypt', {
@@ -79,6 +80,25 @@ export const encryptionCases: readonly BehaviourCase[] = [
       const moved = ciphertext.slice();
       moved.set(Buffer.from(b.object.id.replaceAll('-', ''), 'hex'), 4);
       expect((await refusalOf(alice('decrypt', { ciphertext: moved }))).code).toBe('decryption-failed');
+    },
+  },
+  {
+    name: 'does not open an authenticated envelope relabelled as one that is not',
+    needs: { generate: ['aes-256'], algorithms: [['aes-gcm', 'aes-256'], ['aes-ctr', 'aes-256']] },
+    run: async ({ alice }) => {
+      const { object } = await alice('create-key', { spec: 'aes-256', activate: true });
+      const { ciphertext } = await alice('encrypt', { key: object.id, plaintext: utf8('pay 10') });
+      // SP 800-38D §7.1: GCM encrypts in counter mode from IV ‖ 2; as CTR the same bytes would open, and be malleable.
+      const iv = ciphertext.subarray(28, 40);
+      const body = ciphertext.subarray(56);
+      const header = ciphertext.slice(0, 28);
+      header.set([0, 4, 16, 0], 24);
+      const relabelled = new Uint8Array(Buffer.concat([header, iv, Buffer.from([0, 0, 0, 2]), body]));
+      expect((await refusalOf(alice('decrypt', { ciphertext: relabelled }))).field).toBe('algorithm');
+      expect((await refusalOf(alice('decrypt', { ciphertext: relabelled, algorithm: 'aes-gcm' }))).field).toBe('algorithm');
+      // That the relabelling is a real one: whoever insists on CTR gets the plaintext.
+      const insisted = await alice('decrypt', { ciphertext: relabelled, algorithm: 'aes-ctr' });
+      expect(Buffer.from(insisted.plaintext).toString()).toBe('pay 10');
     },
   },
   {
