@@ -95,14 +95,21 @@ export const parseAddress = (text: string): { readonly bits: bigint; readonly wi
   return { bits: groups.reduce((n, g) => (n << 16n) | BigInt(`0x${g}`), 0n), width: 128 };
 };
 
-/** Whether an address lies in a network in CIDR notation (RFC 4632 §3.1). Throws on text that is neither. */
-const inNetwork = (address: string, network: string): boolean => {
-  const [base = '', length = ''] = network.split('/');
+/** A network in CIDR notation (RFC 4632 §3.1). Throws on other text. */
+const parseNetwork = (network: string): { readonly bits: bigint; readonly width: 32 | 128; readonly length: number } => {
+  const [base = '', length = '', more] = network.split('/');
   const net = parseAddress(base);
+  if (net === undefined || more !== undefined || !/^\d{1,3}$/.test(length) || Number(length) > net.width)
+    throw new Error(`not a network: ${network.slice(0, 60)}`);
+  return { ...net, length: Number(length) };
+};
+
+/** Whether an address lies in a network. Throws on text that is neither. */
+const inNetwork = (address: string, network: string): boolean => {
+  const net = parseNetwork(network);
   const host = parseAddress(address);
-  if (net === undefined || !/^\d{1,3}$/.test(length) || Number(length) > net.width) throw new Error(`not a network: ${network}`);
-  if (host === undefined) throw new Error(`not an address: ${address}`);
-  const shift = BigInt(net.width - Number(length));
+  if (host === undefined) throw new Error(`not an address: ${address.slice(0, 60)}`);
+  const shift = BigInt(net.width - net.length);
   return host.width === net.width && host.bits >> shift === net.bits >> shift;
 };
 
@@ -185,9 +192,19 @@ const makeChecker = (positions: Positions) => {
   const checkCall = (expression: Expression, name: string, args: readonly Expression[], isMethod: boolean): void => {
     if (!PLANNED_FUNCTIONS.has(name) && ENVIRONMENT.funcs.find(name) === undefined) stop(expression, `knows no function \`${name}\``);
     if (name === 'matches') checkPattern(expression, args[isMethod ? 0 : 1]);
+    if (name === 'inNetwork') checkNetwork(expression, args[1]);
     if (args.length > 0 && !isMethod && args.every((a) => a.exprKind.case === 'constExpr') && !PLANNED_FUNCTIONS.has(name)) {
       const value = plan(ENVIRONMENT, expression)({});
       if (isCelError(value)) stop(expression, `can never be evaluated: ${value.message}`);
+    }
+  };
+  const checkNetwork = (expression: Expression, network: Expression | undefined): void => {
+    const constant = network?.exprKind.case === 'constExpr' ? network.exprKind.value.constantKind : undefined;
+    if (constant?.case !== 'stringValue') return;
+    try {
+      parseNetwork(constant.value);
+    } catch (error) {
+      stop(expression, `can never be evaluated: ${(error as Error).message}`);
     }
   };
   /** A pattern from a request would let callers choose what is compiled, once per decision. */
