@@ -185,6 +185,26 @@ const bytes = (value: Uint8Array | null | undefined): Uint8Array | undefined =>
 // biome-ignore lint/suspicious/noExplicitAny: rows come untyped from the driver; these functions give them their type.
 type AnyRow = Record<string, any>;
 
+/**
+ * One copy of values that repeat from row to row: with tens of thousands of cached objects the copies would outweigh the rest.
+ * Cleared when full, so that hostile variety can't make it grow.
+ */
+const MAX_SHARED = 4_096;
+const shared = new Map<string, unknown>();
+const share = <T>(key: string, make: () => T): T => {
+  const known = shared.get(key);
+  if (known !== undefined) return known as T;
+  if (shared.size >= MAX_SHARED) shared.clear();
+  const made = make();
+  shared.set(key, made);
+  return made;
+};
+const word = <T extends string | null>(value: T): T => (value === null ? value : share(value, () => value));
+const words = (values: readonly string[]): readonly string[] => share(`\0${values.join('\0')}`, () => Object.freeze([...values]));
+const NO_FIELDS = Object.freeze({});
+const NO_ITEMS = Object.freeze([]) as readonly never[];
+const fields = <T extends object>(value: T): T => (Object.keys(value).length === 0 ? (NO_FIELDS as T) : value);
+
 const toDates = (row: AnyRow): ObjectDates => {
   const dates: Record<string, number> = {};
   for (const [date, column] of Object.entries(DATE_COLUMNS)) if (row[column] !== null) dates[date] = row[column];
@@ -193,19 +213,19 @@ const toDates = (row: AnyRow): ObjectDates => {
 
 export const fromObjectRow = (row: AnyRow): ManagedObject => ({
   id: toKeyHandle(row['id']),
-  tenant: row['tenant'],
-  type: row['type'],
-  ...optional('spec', row['spec'] as KeySpec | null),
-  usage: row['usage'] as KeyUsage[],
-  state: row['state'],
+  tenant: word(row['tenant']),
+  type: word(row['type']),
+  ...optional('spec', word(row['spec'] as KeySpec | null)),
+  usage: words(row['usage']) as readonly KeyUsage[],
+  state: word(row['state']),
   archived: row['archived'],
   exportable: row['exportable'],
-  protection: row['protection'],
-  rootId: row['root_id'],
+  protection: word(row['protection']),
+  rootId: word(row['root_id']),
   currentVersion: row['current_version'],
   names: row['names'],
   ...optional('description', row['description'] as string | null),
-  tags: row['tags'],
+  tags: fields(row['tags']),
   ...optional('objectGroup', row['object_group'] as string | null),
   dates: toDates(row),
   ...(row['limit_unit'] === null
@@ -220,28 +240,33 @@ export const fromObjectRow = (row: AnyRow): ManagedObject => ({
         },
       }),
   uses: row['uses'],
-  links: row['links'],
+  links: row['links'].length === 0 ? NO_ITEMS : row['links'],
   ...optional('revocation', row['revocation'] as ManagedObject['revocation'] | null),
-  owner: row['owner'],
-  attributes: row['attributes'],
+  owner: word(row['owner']),
+  attributes: fields(row['attributes']),
   ...optional('content', bytes(row['content'])),
   ...optional('lease', row['lease'] as ManagedObject['lease'] | null),
   revision: row['revision'],
 });
 
 /** From a row whose version columns are prefixed v_. */
+const provenanceOf = (local: boolean, alwaysSensitive: boolean, neverExtractable: boolean): ObjectVersion['provenance'] =>
+  share(`\0\0provenance ${local} ${alwaysSensitive} ${neverExtractable}`, () =>
+    Object.freeze({ local, alwaysSensitive, neverExtractable }),
+  );
+
 export const fromVersionRow = (row: AnyRow): ObjectVersion => ({
   objectId: row['v_object_id'],
-  tenant: row['v_tenant'],
+  tenant: word(row['v_tenant']),
   version: row['v_version'],
-  state: row['v_state'],
-  rootId: row['v_root_id'],
-  rootFingerprint: row['v_root_fingerprint'],
+  state: word(row['v_state']),
+  rootId: word(row['v_root_id']),
+  rootFingerprint: word(row['v_root_fingerprint']),
   reference: bytes(row['v_reference']) ?? new Uint8Array(),
   ...optional('publicKey', bytes(row['v_public_key'])),
   bits: row['v_bits'],
   createdAt: row['v_created'],
-  provenance: { local: row['v_local'], alwaysSensitive: row['v_always_sensitive'], neverExtractable: row['v_never_extractable'] },
+  provenance: provenanceOf(row['v_local'], row['v_always_sensitive'], row['v_never_extractable']),
   ...optional('digest', bytes(row['v_digest'])),
   ...optional('destroyedAt', row['v_destroyed'] as number | null),
   revision: row['v_revision'],
