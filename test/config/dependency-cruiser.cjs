@@ -14,7 +14,7 @@ module.exports = {
     rule('planes-translate', 'a plane imports domain, projections and its wire library', from('^src/planes/'), { path: '^(src/(?!domain/|planes/)|rot-spi/(src|dist)/(software|pkcs11|host)/)' }),
     rule('planes-do-not-meet', 'never another plane', from('^src/planes/([^/]+)/'), { path: '^src/planes/[^/]+/', pathNot: '^src/planes/$1/' }),
     rule('storage-below', 'storage imports domain', from('^src/storage/'), { path: '^src/(?!domain/|storage/)' }),
-    rule('only-back-ends-open-secrets', 'secret access is for back ends', from('^', '^rot-spi/src/(software|pkcs11|cloud-envelope|contract-suite)/|^rot-spi/src/secret\\.ts$'), { path: '^rot-spi/src/secret\\.ts$' }),
+    rule('only-back-ends-open-secrets', 'secret access is for back ends', from('^', '^rot-spi/src/(software|pkcs11|cloud-envelope|contract-suite)/|^rot-spi/src/secret(-source|-access)?\\.ts$'), { path: '^rot-spi/src/secret-access\\.ts$' }),
     rule('only-app-wires', 'nobody imports the composition root but the command line', from('^src/(?!app/|cli/)'), { path: '^src/app/' }),
   ],
   options: {

@@ -2,10 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { callApi } from '../client.js';
 import { CliError, type Command, EXIT, type Invocation, type OptionRow, type Terminal } from '../command.js';
-import { completionScript, type Shell } from '../completion.js';
 import { promptSecret } from '../files.js';
 import { printJson, printRecord, printTable } from '../output.js';
-import { COMMANDS } from '../registry.js';
 import { dataDirOf, openSession, readSecretFile } from '../session.js';
 
 const CONFIG_OPTIONS: readonly OptionRow[] = [
@@ -160,20 +158,6 @@ const configSchema: Command = {
     }),
 };
 
-const completion: Command = {
-  path: ['completion'],
-  summary: 'Print a completion script.',
-  arguments: [{ name: 'SHELL', summary: 'bash, zsh or fish.' }],
-  example: 'source <(aegis completion bash)',
-  run: async ({ args }, terminal) => {
-    const [shell = ''] = args;
-    if (!['bash', 'zsh', 'fish'].includes(shell))
-      throw new CliError(`there is no completion for “${shell}”`, EXIT.usage, 'bash, zsh or fish');
-    terminal.stdout.write(completionScript(shell as Shell, COMMANDS));
-    return EXIT.ok;
-  },
-};
-
 const passphraseOf = (invocation: Invocation, terminal: Terminal): Promise<string> => {
   const file = invocation.text['passphrase-file'];
   return file === undefined ? promptSecret(terminal, 'Passphrase of the backup: ') : Promise.resolve(readSecretFile(file));
@@ -260,5 +244,4 @@ export const SERVICE_COMMANDS: readonly Command[] = [
   configShow,
   configSchema,
   policyTemplate,
-  completion,
 ];
