@@ -96,6 +96,24 @@ describe('the record writer', () => {
       }),
     );
   });
+  it('puts any names in order, also those an object would move', () => {
+    const base = { id: 'i', node: 'n', ...draft() };
+    for (const detail of [
+      { '10': 1, '9': 2, a: 3 },
+      JSON.parse('{"b":1,"__proto__":2,"a":3}'),
+      { b: '\\ud800 written out', a: 1 },
+      { z: null, B: true, a: 'x' },
+    ])
+      expect(canonicalRecord({ ...base, detail })).toBe(canonicalJson({ ...base, detail }));
+    for (const bad of [
+      { at: Number.NaN },
+      { durationUs: Number.POSITIVE_INFINITY },
+      { source: '\udc00' },
+      { detail: { a: Number.NaN } },
+      { risk: { score: Number.NaN, reasons: [] } },
+    ])
+      expect(() => canonicalRecord({ ...base, ...bad })).toThrow(TypeError);
+  });
   it('hashes what a shell can hash: previous as hex, then the text', () => {
     const start = genesis('n', 'b');
     expect(start.hash).toBe(createHash('sha256').update('aegis-audit-chain:n:b').digest('hex'));
