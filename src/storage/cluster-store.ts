@@ -15,6 +15,8 @@ const PRUNE_EVERY_MS = 30_000;
 const KEPT_EPOCHS = 1_000;
 const EFFECTIVE_POLL_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
+/** An answer that takes longer is worth a new connection: the lease is running out. */
+const ANSWER_MS = 3_000;
 
 const NOW_MS = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
 
@@ -114,7 +116,7 @@ export const joinCluster = async (options: {
 
   const connected = async (): Promise<pg.Client> => {
     if (client !== undefined) return client;
-    const fresh = await database.dedicated('cluster');
+    const fresh = await database.dedicated('cluster', ANSWER_MS);
     fresh.once('end', () => {
       if (client === fresh) client = undefined;
     });

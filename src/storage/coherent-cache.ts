@@ -4,6 +4,9 @@ interface Entry<V> {
   readonly bytes: number;
 }
 
+/** Invalidations remembered before the overtaken ones are looked for. */
+const PRUNE_AT = 1_024;
+
 /**
  * A least-recently-used cache, bounded by entries and by approximate bytes, that never keeps what a change has overtaken.
  * Every entry belongs to an owner (an object, a principal); `invalidate(owner)` drops all of its entries, and a value that was
@@ -18,7 +21,9 @@ export class CoherentCache<V> {
   readonly #limits: { readonly entries: number; readonly bytes: number };
   #counter = 0;
   #clearedAt = 0;
-  #marks = 0;
+  /** Running reads by the counter at their beginning; the first key is the oldest, as the counter only grows. */
+  readonly #marks = new Map<number, number>();
+  #pruneAt = PRUNE_AT;
   #bytes = 0;
 
   constructor(limits: { readonly entries: number; readonly bytes: number }) {
@@ -27,6 +32,11 @@ export class CoherentCache<V> {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Invalidations that running reads may still be overtaken by. */
+  get remembered(): number {
+    return this.#invalidatedAt.size;
   }
 
   get bytes(): number {
@@ -43,13 +53,23 @@ export class CoherentCache<V> {
 
   /** Begins something whose result may be stored by `putSince`; every mark must be given back with `unmark`. */
   mark(): number {
-    this.#marks += 1;
+    this.#marks.set(this.#counter, (this.#marks.get(this.#counter) ?? 0) + 1);
     return this.#counter;
   }
 
-  unmark(): void {
-    this.#marks -= 1;
-    if (this.#marks === 0) this.#invalidatedAt.clear();
+  unmark(mark: number): void {
+    const running = (this.#marks.get(mark) ?? 1) - 1;
+    if (running > 0) this.#marks.set(mark, running);
+    else this.#marks.delete(mark);
+    if (this.#marks.size === 0) this.#invalidatedAt.clear();
+    else if (this.#invalidatedAt.size > this.#pruneAt) this.#prune();
+  }
+
+  /** Under steady load some read is always running; what no running read can be overtaken by any more is forgotten. */
+  #prune(): void {
+    const oldest = this.#marks.keys().next().value ?? this.#counter;
+    for (const [owner, at] of this.#invalidatedAt) if (at <= oldest) this.#invalidatedAt.delete(owner);
+    this.#pruneAt = Math.max(PRUNE_AT, 2 * this.#invalidatedAt.size);
   }
 
   /** Stores unless the owner was invalidated after the mark. */
@@ -97,7 +117,7 @@ export class CoherentCache<V> {
       if (value !== undefined) store(value, (under, owner, bytes) => this.putSince(mark, under, owner, value, bytes));
       return value;
     } finally {
-      this.unmark();
+      this.unmark(mark);
     }
   }
 
@@ -116,7 +136,7 @@ export class CoherentCache<V> {
 
   invalidate(owner: string): void {
     this.#counter += 1;
-    if (this.#marks > 0) this.#invalidatedAt.set(owner, this.#counter);
+    if (this.#marks.size > 0) this.#invalidatedAt.set(owner, this.#counter);
     // Whose results the running reads are is not known yet (an alias may lead to this owner): nobody may join them any more.
     this.#inFlight.clear();
     const keys = this.#keysOf.get(owner);
@@ -133,7 +153,7 @@ export class CoherentCache<V> {
   /** Keeps nothing of what is being read now, for a change whose owner is not known. */
   invalidateRunning(): void {
     this.#counter += 1;
-    if (this.#marks > 0) this.#clearedAt = this.#counter;
+    if (this.#marks.size > 0) this.#clearedAt = this.#counter;
     this.#inFlight.clear();
   }
 

@@ -44,7 +44,7 @@ export interface Database {
   withWriter<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
   withReader<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T>;
   /** A connection outside the pools, with the same settings. */
-  dedicated(purpose: string): Promise<pg.Client>;
+  dedicated(purpose: string, answerWithinMs: number): Promise<pg.Client>;
   close(): Promise<void>;
 }
 
@@ -163,8 +163,12 @@ export const openDatabase = (options: {
     },
     withWriter: (work) => lend(writers, work),
     withReader: (work) => lend(readers, work),
-    async dedicated(purpose) {
-      const client = new pg.Client(sessionSettings(options.connection, `aegis ${options.nodeId} ${purpose}`));
+    async dedicated(purpose, answerWithinMs) {
+      const client = new pg.Client({
+        ...sessionSettings(options.connection, `aegis ${options.nodeId} ${purpose}`),
+        statement_timeout: answerWithinMs,
+        query_timeout: answerWithinMs + 1_000,
+      });
       client.on('error', () => undefined);
       try {
         await client.connect();

@@ -82,7 +82,7 @@ export const openStorage = async (options: StorageOptions): Promise<Storage> => 
       const mark = objects.mark();
       let open = true;
       const end = (): void => {
-        if (open) objects.unmark();
+        if (open) objects.unmark(mark);
         open = false;
       };
       return {

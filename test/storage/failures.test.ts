@@ -293,11 +293,11 @@ describe('PostgreSQL killed', () => {
       await load.stop();
       expect(load.acknowledged.size).toBeGreaterThan(100);
       expectExact(load, await storedIds(embedded.connection));
-      expect(load.longestMs.value).toBeLessThan(12_000);
+      expect(load.longestMs.value).toBeLessThan(20_000);
     } finally {
       await storage.close();
       await embedded.stop();
       await rm(dataDir, { recursive: true, force: true });
     }
-  });
+  }, 180_000);
 });

@@ -18,11 +18,20 @@ export interface ClusterPaths {
   readonly run: string;
   readonly passwords: string;
   readonly owners: string;
+  /** Names the copy of the programs that runs now, if one had to be made. */
+  readonly staged: string;
 }
 
 export const clusterPaths = (dataDir: string): ClusterPaths => {
   const base = join(dataDir, 'postgres');
-  return { base, data: join(base, 'data'), run: join(base, 'run'), passwords: join(base, 'passwords.json'), owners: join(base, 'owners') };
+  return {
+    base,
+    data: join(base, 'data'),
+    run: join(base, 'run'),
+    passwords: join(base, 'passwords.json'),
+    owners: join(base, 'owners'),
+    staged: join(base, 'staged'),
+  };
 };
 
 export interface Passwords {

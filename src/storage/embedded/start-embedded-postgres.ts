@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -56,7 +56,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_line_prefix: '',
   log_timezone: 'UTC',
   log_checkpoints: 'off',
-  // No statement, parameter or row value in any log.
+  // No statement, parameter or row value in any log; errors of single statements are answered, not logged.
+  log_min_messages: 'log',
   log_statement: 'none',
   log_min_error_statement: 'panic',
   log_error_verbosity: 'terse',
@@ -94,6 +95,14 @@ const makeReachable = async (binaries: PostgresBinaries, account: Account): Prom
     `PostgreSQL's programs in ${binaries.directory} can't be used by user id ${account.uid}, which it has to run as because Aegis runs as root. ` +
       'Install PostgreSQL from the system packages, run Aegis as a normal user, or set AEGIS_DATABASE_URL.',
   );
+};
+
+/** Removes the copy that a killed server left; its name is one of ours or it is not touched. */
+const removeStaged = async (paths: ClusterPaths): Promise<void> => {
+  const staged = await readFile(paths.staged, 'utf8').catch(() => undefined);
+  if (staged !== undefined && /^\/[^\0]*\/aegis-postgresql-[A-Za-z0-9]{6}$/.test(staged) && !staged.includes('/../'))
+    await rm(staged, { recursive: true, force: true });
+  await rm(paths.staged, { force: true });
 };
 
 const reasonOf = (code: number | null, signal: NodeJS.Signals | null): string =>
@@ -222,7 +231,9 @@ const prepare = async (dataDir: string, log: StorageLog) => {
   await chmod(paths.base, account.uid === undefined ? 0o700 : 0o711);
   await giveDirectory(paths.run, account);
   await stopOrphan(paths.data, socketPath(await socketDirectory(paths.run)), log);
+  await removeStaged(paths);
   const binaries = await makeReachable(chooseBinaries(await findBinaries(), await majorOf(paths.data)), account);
+  if (binaries.staged !== undefined) await writeFile(paths.staged, binaries.staged, { mode: 0o600 });
   const passwords = await loadPasswords(paths.passwords);
   if (cluster === undefined) {
     log.info({ directory: paths.data, postgres: binaries.major }, 'making the embedded PostgreSQL cluster');
