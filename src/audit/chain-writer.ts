@@ -127,10 +127,10 @@ export const makeChainWriter = (options: ChainWriterOptions): ChainWriter => {
   const settle = async (lost: Placed, error: unknown): Promise<Attempt> => {
     const before = head;
     const fences = new Map<string, ChainHead>();
-    const deadline = Date.now() + options.settleMs;
+    const deadline = performance.now() + options.settleMs;
     settling = true;
     try {
-      for (let delay = FIRST_DELAY_MS; Date.now() < deadline; delay = Math.min(delay * 2, MAX_DELAY_MS)) {
+      for (let delay = FIRST_DELAY_MS; performance.now() < deadline; delay = Math.min(delay * 2, MAX_DELAY_MS)) {
         const verdict = await look(lost, before, fences).catch(() => 'later' as const);
         if (verdict === 'fence') return { kind: 'rolled-back', error };
         if (verdict === 'group') {
@@ -138,7 +138,7 @@ export const makeChainWriter = (options: ChainWriterOptions): ChainWriter => {
           return { kind: 'committed', faults: lost.faults };
         }
         if (verdict === 'foreign') break;
-        await pause(Math.min(delay, Math.max(0, deadline - Date.now())));
+        await pause(Math.min(delay, Math.max(0, deadline - performance.now())));
       }
     } finally {
       settling = false;

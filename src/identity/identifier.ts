@@ -1,10 +1,10 @@
-import type { Authentication, Caller, Credential, FaultCode, Principal, StoredCertificateBinding } from '../domain/index.js';
+import type { Authentication, Caller, Credential, Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
 import { FaultError, fail } from '../domain/index.js';
 import type { Identifier } from '../guard/ports.js';
 import type { IdentityStore } from '../storage/ports.js';
 import { withinParent } from './roles.js';
 import { makeThrottle, type Throttle, type ThrottleOptions } from './throttle.js';
-import { parseToken, sameHash } from './token.js';
+import { type ParsedToken, parseToken, sameHash } from './token.js';
 
 export interface IdentifierOptions {
   readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding'>;
@@ -34,26 +34,33 @@ const unauthenticated = (): FaultError =>
     next: 'Present a valid API token (Authorization: Bearer …) or a mapped client certificate.',
   });
 
-const ended = (code: FaultCode & ('credential-expired' | 'credential-revoked')): FaultError =>
-  code === 'credential-expired'
-    ? fail(code, 'The credential has expired.', { next: 'Ask an administrator for a new token.' })
-    : fail(code, 'The credential was revoked.', { next: 'Ask an administrator for a new token.' });
+type Ended = 'credential-expired' | 'credential-revoked';
+const endOf = (token: StoredToken, now: number): Ended | undefined => {
+  if (token.revokedAt !== undefined) return 'credential-revoked';
+  return token.expiresAt !== undefined && token.expiresAt <= now ? 'credential-expired' : undefined;
+};
+const ended = (code: Ended): FaultError =>
+  fail(code, code === 'credential-expired' ? 'The credential has expired.' : 'The credential was revoked.', {
+    next: 'Ask an administrator for a new token.',
+  });
 
-/** Tokens that have worked lately, by hash; they are still looked up, but never turned away with a flood. Bounded. */
+/** Ids of tokens that have worked lately; they are still looked up, but never turned away with a flood. Bounded. */
 const makeKnownGood = () => {
-  const hashes = new Set<string>();
+  const hashes = new Map<string, Uint8Array>();
   return {
-    has: (hash: Uint8Array): boolean => hashes.has(Buffer.from(hash).toString('base64')),
-    add: (hash: Uint8Array): void => {
-      const key = Buffer.from(hash).toString('base64');
-      if (hashes.has(key)) return;
+    has: (token: ParsedToken): boolean => {
+      const known = hashes.get(token.id);
+      return known !== undefined && sameHash(known, token.hash);
+    },
+    add: (token: ParsedToken): void => {
+      if (hashes.has(token.id)) return;
       if (hashes.size >= MAX_KNOWN_GOOD) {
-        const [oldest] = hashes;
+        const [oldest] = hashes.keys();
         if (oldest !== undefined) hashes.delete(oldest);
       }
-      hashes.add(key);
+      hashes.set(token.id, token.hash);
     },
-    remove: (hash: Uint8Array): void => void hashes.delete(Buffer.from(hash).toString('base64')),
+    remove: (token: ParsedToken): void => void hashes.delete(token.id),
   };
 };
 
@@ -112,14 +119,16 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
   const byToken = async (text: string, source: string, now: number): Promise<Identified> => {
     const presented = parseToken(text);
     if (presented === undefined) throw unauthenticated();
-    if (throttle.level(source) === 'closed' && !knownGood.has(presented.hash)) throw unauthenticated();
+    if (throttle.level(source) === 'closed' && !knownGood.has(presented)) throw unauthenticated();
     const stored = await store.tokenByHash(presented.hash);
     if (stored === undefined || !sameHash(presented.hash, stored.hash)) throw unauthenticated();
-    knownGood.remove(presented.hash);
-    if (stored.revokedAt !== undefined) throw ended('credential-revoked');
-    if (stored.expiresAt !== undefined && stored.expiresAt <= now) throw ended('credential-expired');
+    const code = endOf(stored, now);
+    if (code !== undefined) {
+      knownGood.remove(presented);
+      throw ended(code);
+    }
     const resolved = await resolve(stored.tenant, stored.principalId);
-    knownGood.add(presented.hash);
+    knownGood.add(presented);
     const authentication: Authentication = {
       method: 'token',
       credentialId: stored.id,

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { Change, OperationRequest, Principal, Role } from '../../src/domain/index.js';
-import { makeIdentityFacts } from '../../src/identity/facts.js';
 import { makeIdentityHandlers } from '../../src/identity/handlers.js';
 import { makeIdentifier } from '../../src/identity/identifier.js';
 import { parseToken } from '../../src/identity/token.js';
@@ -412,18 +411,6 @@ describe('tokens', () => {
     expect(await revoke(admin, operator)).toBeUndefined();
     expect((await revoke(add(memory, { tenant: 'acme', roles: ['admin'] }), user))?.code).toBe('not-found');
     expect((await faultOf(handlers['revoke-token'](callAs(admin, 'revoke-token', { id: 'none' }))))?.code).toBe('not-found');
-  });
-
-  it('tell policy whose they are', async () => {
-    const { memory, handlers } = makeSubject();
-    const user = withRoles(memory, 'user');
-    const { response, changes } = await handlers['issue-token'](callAs(user, 'issue-token', { principalId: user.id }));
-    memory.apply(changes);
-    const facts = makeIdentityFacts(memory.store);
-    expect(await facts('revoke-token', { id: response.id }, 'default')).toEqual({ owner: user.id });
-    expect(await facts('revoke-token', { id: response.id }, 'acme')).toBeUndefined();
-    expect(facts('sign', { id: response.id }, 'default')).toBeUndefined();
-    expect(facts('revoke-token', null, 'default')).toBeUndefined();
   });
 });
 
