@@ -199,7 +199,11 @@ const requireMeant = (algorithm: Algorithm, named: Algorithm | undefined): void 
     throw badField('algorithm', `The ciphertext says ${algorithm}.`, 'Leave the algorithm out, or name the one that was used.');
   }
   if (named === undefined && !isAead(algorithm) && !algorithm.startsWith('rsa-oaep')) {
-    throw badField('algorithm', `The ciphertext says ${algorithm}, which authenticates nothing.`, `Name ${algorithm} to decrypt it all the same.`);
+    throw badField(
+      'algorithm',
+      `The ciphertext says ${algorithm}, which authenticates nothing.`,
+      `Name ${algorithm} to decrypt it all the same.`,
+    );
   }
 };
 

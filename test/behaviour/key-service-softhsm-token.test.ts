@@ -9,5 +9,7 @@ const directory = newDirectory('keys-token');
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe.skipIf(skipSoftHsm)('SoftHSM2', () => {
-  runBehaviourCases('storage: token', async () => keyServiceOver(await openPkcs11Root(softHsmConfig(directory, 'aegis', { storage: 'token' }))));
+  runBehaviourCases('storage: token', async () =>
+    keyServiceOver(await openPkcs11Root(softHsmConfig(directory, 'aegis', { storage: 'token' }))),
+  );
 });

@@ -9,5 +9,7 @@ const directory = newDirectory('keys-wrapped');
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe.skipIf(skipSoftHsm)('SoftHSM2', () => {
-  runBehaviourCases('storage: wrapped', async () => keyServiceOver(await openPkcs11Root(softHsmConfig(directory, 'aegis', { storage: 'wrapped' }))));
+  runBehaviourCases('storage: wrapped', async () =>
+    keyServiceOver(await openPkcs11Root(softHsmConfig(directory, 'aegis', { storage: 'wrapped' }))),
+  );
 });

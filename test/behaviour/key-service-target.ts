@@ -1,12 +1,12 @@
 import type { RootOfTrust } from '@aegis/rot-spi';
-import { makeTestService } from '../keys/key-service.js';
+import { makeTestService, type TestStorage } from '../keys/key-service.js';
 import type { BehaviourTarget } from './cases/behaviour-case.js';
 import { canDo } from './run-cases.js';
 
 /** The key service behind its guard, without a wire, over one root. */
-export const keyServiceOver = async (root: RootOfTrust): Promise<BehaviourTarget> => {
+export const keyServiceOver = async (root: RootOfTrust, storage?: TestStorage): Promise<BehaviourTarget> => {
   const report = await root.describe();
-  const service = makeTestService(new Map([[report.id, root]]), { realTime: true });
+  const service = makeTestService(new Map([[report.id, root]]), { realTime: true, ...(storage === undefined ? {} : { storage }) });
   let n = 0;
   return {
     alice: service.as('alice'),

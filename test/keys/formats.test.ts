@@ -19,17 +19,33 @@ describe('the ciphertext envelope', () => {
   test('comes back as it went', () => {
     const names = Object.keys(ENVELOPE_ALGORITHM_IDS) as EnvelopeAlgorithm[];
     fc.assert(
-      fc.property(fc.uuid(), fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constantFrom(...names), bytes(255), bytes(255), bytes(300), (id, version, algorithm, iv, tag, ciphertext) => {
-        const envelope = encodeEnvelope(envelopeHeader(id, version, algorithm, iv.length, tag.length), iv, tag, ciphertext);
-        expect(decodeEnvelope(envelope)).toEqual({ objectId: id, version, algorithm, iv, tag, ciphertext });
-        expect(envelopeTarget(envelope)).toBe(id);
-      }),
+      fc.property(
+        fc.uuid(),
+        fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+        fc.constantFrom(...names),
+        bytes(255),
+        bytes(255),
+        bytes(300),
+        (id, version, algorithm, iv, tag, ciphertext) => {
+          const envelope = encodeEnvelope(envelopeHeader(id, version, algorithm, iv.length, tag.length), iv, tag, ciphertext);
+          expect(decodeEnvelope(envelope)).toEqual({ objectId: id, version, algorithm, iv, tag, ciphertext });
+          expect(envelopeTarget(envelope)).toBe(id);
+        },
+      ),
     );
   });
 
   test('reads any bytes without throwing, and names nothing for what it did not write', () => {
-    fc.assert(fc.property(bytes(200), (any) => void decodeEnvelope(any)), { numRuns: 2000 });
-    const whole = encodeEnvelope(envelopeHeader('00112233-4455-6677-8899-aabbccddeeff', 1, 'aes-gcm', 12, 16), new Uint8Array(12), new Uint8Array(16), new Uint8Array(3));
+    fc.assert(
+      fc.property(bytes(200), (any) => void decodeEnvelope(any)),
+      { numRuns: 2000 },
+    );
+    const whole = encodeEnvelope(
+      envelopeHeader('00112233-4455-6677-8899-aabbccddeeff', 1, 'aes-gcm', 12, 16),
+      new Uint8Array(12),
+      new Uint8Array(16),
+      new Uint8Array(3),
+    );
     for (let cut = 0; cut < 56; cut += 1) expect(decodeEnvelope(whole.subarray(0, cut)), `cut at ${cut}`).toBeUndefined();
     expect(decodeEnvelope(whole.subarray(0, 56))?.ciphertext).toHaveLength(0);
   });

@@ -1,10 +1,12 @@
 import type { RootOfTrust } from '@aegis/rot-spi';
 import type { Caller, Handlers, PlaneName, Principal, Result } from '../../src/domain/index.js';
 import { makeGuard } from '../../src/guard/guard.js';
+import type { Journal } from '../../src/guard/ports.js';
 import { makeKeyHandlers } from '../../src/keys/key-handlers.js';
 import type { KeyDefaults } from '../../src/keys/key-parts.js';
 import { makeRootRegistry, type RootRegistry } from '../../src/keys/root-registry.js';
 import { makeScheduler, type Scheduler } from '../../src/keys/scheduler.js';
+import type { ObjectStore, SettingStore } from '../../src/storage/ports.js';
 import { type BoundService, Refusal } from '../behaviour/cases/behaviour-case.js';
 import { MemoryStore } from './memory-store.js';
 
@@ -16,7 +18,15 @@ export const bindService =
     return result.value as never;
   };
 
+/** Where the service keeps its state: the memory store by default, the real one where a test brings it. */
+export interface TestStorage {
+  readonly objects: ObjectStore;
+  readonly settings: SettingStore;
+  readonly journal: Journal;
+}
+
 export interface TestService {
+  /** The memory store; empty where the test brought another. */
   readonly store: MemoryStore;
   readonly registry: RootRegistry;
   readonly scheduler: Scheduler;
@@ -41,17 +51,18 @@ const principal = (name: string, tenant: string): Principal => ({
 /** The real guard around the real handlers; policy allows everything, because what is tested is what lies behind it. */
 export const makeTestService = (
   roots: ReadonlyMap<string, RootOfTrust>,
-  options: { readonly defaults?: Partial<KeyDefaults>; readonly realTime?: boolean } = {},
+  options: { readonly defaults?: Partial<KeyDefaults>; readonly realTime?: boolean; readonly storage?: TestStorage } = {},
 ): TestService => {
   const store = new MemoryStore();
+  const { objects, settings, journal } = options.storage ?? { objects: store, settings: store, journal: store };
   const registry = makeRootRegistry({ roots, defaultRoot: [...roots.keys()][0] as string, descriptionTtlMs: 50 });
   const test = { now: 1_800_000_000_000 };
   const clock = options.realTime === true ? Date.now : () => test.now;
   const problems: unknown[] = [];
   const handlers = makeKeyHandlers({
-    objects: store,
+    objects,
     roots: registry,
-    settings: store,
+    settings,
     clock,
     ...(options.defaults === undefined ? {} : { defaults: options.defaults }),
   });
@@ -64,9 +75,9 @@ export const makeTestService = (
       },
     },
     policy: { decide: () => ({ effect: 'allow', statement: 'test/all', reason: 'test' }), limit: () => undefined },
-    objects: store,
+    objects,
     handlers: handlers as unknown as Handlers,
-    journal: store,
+    journal,
     detectors: [],
     responders: [],
     clock,
@@ -75,10 +86,10 @@ export const makeTestService = (
   });
   const scheduler = makeScheduler({
     service,
-    objects: store,
+    objects,
     roots: registry,
-    settings: store,
-    journal: store,
+    settings,
+    journal,
     cluster: { exclusively: async (_, job) => job() },
     clock,
   });

@@ -2,12 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FaultError } from '../../src/domain/index.js';
 import { parseSubject } from '../../src/keys/distinguished-names.js';
-import { parseAltNames } from '../../src/keys/subject-alt-names.js';
-import { replacementDates } from '../../src/keys/re-key.js';
 import { publicUsage } from '../../src/keys/key-usages.js';
+import { replacementDates } from '../../src/keys/re-key.js';
+import { parseAltNames } from '../../src/keys/subject-alt-names.js';
 
-const read = (subject: string): string[] =>
-  parseSubject(subject).typesAndValues.map((a) => `${a.type}=${a.value.valueBlock.value}`);
+const read = (subject: string): string[] => parseSubject(subject).typesAndValues.map((a) => `${a.type}=${a.value.valueBlock.value}`);
 
 describe('subjects (RFC 4514)', () => {
   test('most specific first in text, last in the certificate', () => {
@@ -31,14 +30,17 @@ describe('subjects (RFC 4514)', () => {
   });
   test('whatever comes in, it is parsed or refused with a field', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom('C', 'N', '=', ',', '\\', '+', 'a', ' ', '#', 'ü') })), (subject) => {
-        try {
-          parseSubject(subject);
-        } catch (error) {
-          expect(error).toBeInstanceOf(FaultError);
-          expect((error as FaultError).fault.field).toBe('subject');
-        }
-      }),
+      fc.property(
+        fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom('C', 'N', '=', ',', '\\', '+', 'a', ' ', '#', 'ü') })),
+        (subject) => {
+          try {
+            parseSubject(subject);
+          } catch (error) {
+            expect(error).toBeInstanceOf(FaultError);
+            expect((error as FaultError).fault.field).toBe('subject');
+          }
+        },
+      ),
       { numRuns: 2000 },
     );
   });

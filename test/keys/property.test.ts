@@ -161,12 +161,12 @@ test('a destroyed key is gone for every operation there is', async () => {
   await service.alice('revoke', { key: object.id, reason: 'superseded' });
   await service.alice('destroy', { key: object.id, pendingMs: 0 });
   for (const work of [
-    service.alice('export-key', { key: object.id }),
-    service.alice('encrypt', { key: object.id, plaintext: utf8('x') }),
-    service.alice('wrap', { key: object.id, wrappingKey: object.id }),
-    service.alice('re-key', { key: object.id }),
-    service.alice('begin-operation', { kind: 'encrypt', key: object.id }),
+    () => service.alice('export-key', { key: object.id }),
+    () => service.alice('encrypt', { key: object.id, plaintext: utf8('x') }),
+    () => service.alice('wrap', { key: object.id, wrappingKey: object.id }),
+    () => service.alice('re-key', { key: object.id }),
+    () => service.alice('begin-operation', { kind: 'encrypt', key: object.id }),
   ]) {
-    expect((await refusalOf(work)).code).toBe('destroyed');
+    expect((await refusalOf(work())).code).toBe('destroyed');
   }
 });

@@ -14,7 +14,8 @@ const roundTrip = (spec: KeySpec, algorithm: Algorithm): BehaviourCase => ({
     expect(sealed).toMatchObject({ objectId: object.id, version: 1, algorithm });
     const opened = await alice('decrypt', { ciphertext: sealed.ciphertext, algorithm });
     expect(Buffer.from(opened.plaintext)).toEqual(Buffer.from(plaintext));
-    if (!/gcm|poly1305|oaep/.test(algorithm)) expect((await refusalOf(alice('decrypt', { ciphertext: sealed.ciphertext }))).field).toBe('algorithm');
+    if (!/gcm|poly1305|oaep/.test(algorithm))
+      expect((await refusalOf(alice('decrypt', { ciphertext: sealed.ciphertext }))).field).toBe('algorithm');
     const raw = await alice('encrypt', { key: object.id, plaintext, algorithm, format: 'raw' });
     const { ciphertext, iv, tag } = raw;
     const back = await alice('decrypt', {
@@ -84,7 +85,13 @@ export const encryptionCases: readonly BehaviourCase[] = [
   },
   {
     name: 'does not open an authenticated envelope relabelled as one that is not',
-    needs: { generate: ['aes-256'], algorithms: [['aes-gcm', 'aes-256'], ['aes-ctr', 'aes-256']] },
+    needs: {
+      generate: ['aes-256'],
+      algorithms: [
+        ['aes-gcm', 'aes-256'],
+        ['aes-ctr', 'aes-256'],
+      ],
+    },
     run: async ({ alice }) => {
       const { object } = await alice('create-key', { spec: 'aes-256', activate: true });
       const { ciphertext } = await alice('encrypt', { key: object.id, plaintext: utf8('pay 10') });
