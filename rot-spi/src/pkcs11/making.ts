@@ -19,6 +19,7 @@ import type { SpecPlan, WrapCipher } from './plans.js';
 import type { Context } from './session-call.js';
 import { newPublicTemplate, readAttribute, readBoolean, readNumber } from './templates.js';
 
+const DEFAULT_SECRET_BITS = 256;
 const DEFAULT_EXPONENT = 65_537;
 const MAX_WRAPPED_BYTES = 16_384;
 const KEK_BYTES = 32;
@@ -53,8 +54,7 @@ export const generateKey = (context: Context, request: RootRequest<'generateKey'
   const { binding, bits } = request;
   const row = KEY_SPECS[binding.spec];
   const open = row.variableLength === true;
-  if (open && bits === undefined && row.bits === 0) throw new RootFault('invalid-argument', `${binding.spec} needs bits`);
-  const length = open ? (bits ?? row.bits) / 8 : valueBytes(binding.spec);
+  const length = open ? (bits ?? (row.bits === 0 ? DEFAULT_SECRET_BITS : row.bits)) / 8 : valueBytes(binding.spec);
   if (heldBytes(context, binding.spec, length) !== length)
     throw new RootFault(
       'unsupported',

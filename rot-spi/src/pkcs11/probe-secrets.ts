@@ -12,7 +12,10 @@ import { readAttribute, secretTemplate } from './templates.js';
 import type { Trial } from './trial.js';
 
 /** A trial key's binding: never sealed into a reference, only there to fill templates. */
-export const trialBinding = (spec: KeySpec, usage: KeyBinding['usage'] = KEY_SPECS[spec].usages): KeyBinding => ({
+const trialUsage = (spec: KeySpec): KeyBinding['usage'] =>
+  spec === 'secret' ? [...KEY_SPECS[spec].usages, 'mac', 'mac-verify'] : KEY_SPECS[spec].usages;
+
+export const trialBinding = (spec: KeySpec, usage: KeyBinding['usage'] = trialUsage(spec)): KeyBinding => ({
   objectId: 'probe',
   version: 1,
   tenant: 'probe',

@@ -1,5 +1,5 @@
 import type { KeyBinding } from '../contract.js';
-import { KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
+import { KEY_SPECS, type KeySpec, type KeyUsage } from '../vocabulary/index.js';
 import { curveOf, pointFromSpki, rsaFromSpki } from './asymmetric.js';
 import { CKA, CKK, CKO } from './constants.js';
 import type { Cryptoki, Handle, Template } from './cryptoki.js';
@@ -28,8 +28,17 @@ const named = (placement: Placement): Template => [
   ...(placement.id === undefined ? [] : [{ type: CKA.ID, value: placement.id }]),
 ];
 
+/**
+ * Usages the binding grants and the specification knows: a module may check every one it is told (NSS tries a key agreement
+ * with an RSA key that may derive, and fails). A secret may make MACs where its binding says so.
+ */
+const granted = ({ spec, usage }: KeyBinding): ReadonlySet<KeyUsage> => {
+  const known: readonly KeyUsage[] = spec === 'secret' ? [...KEY_SPECS[spec].usages, 'mac', 'mac-verify'] : KEY_SPECS[spec].usages;
+  return new Set(usage.filter((one) => known.includes(one)));
+};
+
 export const secretTemplate = (placement: Placement): Template => {
-  const can = new Set(placement.binding.usage);
+  const can = granted(placement.binding);
   return [
     { type: CKA.CLASS, value: CKO.SECRET_KEY },
     { type: CKA.KEY_TYPE, value: placement.keyType },
@@ -52,7 +61,7 @@ export const secretTemplate = (placement: Placement): Template => {
 };
 
 export const privateTemplate = (placement: Placement): Template => {
-  const can = new Set(placement.binding.usage);
+  const can = granted(placement.binding);
   return [
     { type: CKA.CLASS, value: CKO.PRIVATE_KEY },
     { type: CKA.KEY_TYPE, value: placement.keyType },

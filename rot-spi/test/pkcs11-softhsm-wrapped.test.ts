@@ -1,0 +1,21 @@
+import { rmSync } from 'node:fs';
+import { afterAll, describe, expect, test } from 'vitest';
+import { defineContractSuite } from '../src/contract-suite/index.js';
+import { openPkcs11Root } from '../src/pkcs11/index.js';
+import { SOFTHSM_GAPS } from './pkcs11-gaps.js';
+import { newDirectory, skipSoftHsm, softHsmConfig } from './pkcs11-tokens.js';
+
+const directory = newDirectory('contract-wrapped');
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe.skipIf(skipSoftHsm)('SoftHSM2, storage: wrapped', () => {
+  defineContractSuite(
+    {
+      name: 'softhsm (wrapped)',
+      open: () => openPkcs11Root(softHsmConfig(directory, 'aegis', { storage: 'wrapped' })),
+      reopenOther: () => openPkcs11Root(softHsmConfig(directory, 'other', { storage: 'wrapped' })),
+      expectUnsupported: SOFTHSM_GAPS,
+    },
+    { describe, test, expect },
+  );
+});
