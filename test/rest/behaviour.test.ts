@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, type JsonWebKey, verify } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { type AuditRecord, fail } from '../../src/domain/index.js';
 import { csvField, jsonLinesToCsv } from '../../src/planes/rest/audit-csv.js';
@@ -194,10 +194,10 @@ describe('pages', () => {
     const seen: string[] = [];
     let url: string | undefined = `/v1/keys?limit=10&tag.a%20b=${encodeURIComponent('c&d')}`;
     while (url !== undefined) {
-      const answer = await app.inject({ url, headers: bearer });
+      const answer: { json: () => unknown; headers: Record<string, unknown> } = await app.inject({ url, headers: bearer });
       const page = answer.json() as { items: { id: string }[]; next?: string };
       seen.push(...page.items.map((k) => k.id));
-      const link = /^<([^>]+)>; rel="next"$/.exec(String(answer.headers['link'] ?? ''))?.[1];
+      const link: string | undefined = /^<([^>]+)>; rel="next"$/.exec(String(answer.headers['link'] ?? ''))?.[1];
       expect(link === undefined).toBe(page.next === undefined);
       url = link;
     }
@@ -240,7 +240,7 @@ describe('public keys', () => {
       type === 'application/octet-stream'
         ? answer.rawPayload
         : type === 'application/jwk+json'
-          ? createPublicKey({ key: answer.json(), format: 'jwk' }).export({ format: 'der', type: 'spki' })
+          ? createPublicKey({ key: answer.json() as JsonWebKey, format: 'jwk' }).export({ format: 'der', type: 'spki' })
           : createPublicKey(answer.body).export({ format: 'der', type: 'spki' });
     expect(Buffer.compare(der, SPKI)).toBe(0);
   });

@@ -208,6 +208,50 @@ describe('bounds', () => {
     expect((await fetch(`${url}/v1/whoami`, { headers: bearer })).status).toBe(500);
   });
 
+  it('gives back the places of pipelined requests whose client went before their turn', async () => {
+    const fake = makeFakeService();
+    fake.override('status', () => new Promise(() => undefined));
+    const { port, url } = await serve(fake, { limits: { concurrency: 4 } });
+    for (let round = 0; round < 5; round++) {
+      const socket = connect(port, '127.0.0.1');
+      sockets.push(socket);
+      const before = fake.calls.length;
+      socket.write(`GET /v1/status HTTP/1.1\r\nHost: localhost\r\n${AUTH}\r\n`.repeat(4));
+      await expect.poll(() => fake.calls.length - before, { timeout: 5_000 }).toBe(4);
+      expect((await fetch(`${url}/v1/whoami`, { headers: bearer })).status).toBe(503);
+      socket.destroy();
+      await expect.poll(async () => (await fetch(`${url}/v1/whoami`, { headers: bearer })).status, { timeout: 5_000 }).toBe(200);
+      for (const call of fake.calls.slice(before, before + 4)) expect(call.caller.signal?.aborted).toBe(true);
+    }
+  });
+
+  it('a connection used again has a fresh deadline, and one that ran out of time is closed', async () => {
+    const fake = makeFakeService();
+    const { fail } = await import('../../src/domain/index.js');
+    let slowMs = 120;
+    fake.override('audit-health', async (_request, caller) => {
+      await wait(slowMs);
+      if (caller.signal?.aborted) throw fail('timeout', 'The guard gave up');
+      return { state: 'ok', pending: 0, unsequenced: 0 };
+    });
+    const { port } = await serve(fake, { limits: { handlerTimeoutMs: 300 } });
+    const socket = connect(port, '127.0.0.1');
+    sockets.push(socket);
+    const answers: string[] = [];
+    socket.on('data', (chunk) => answers.push(chunk.toString()));
+    const ask = () => socket.write(`GET /v1/audit/health HTTP/1.1\r\nHost: localhost\r\n${AUTH}\r\n`);
+    for (let i = 1; i <= 5; i++) {
+      ask();
+      await expect.poll(() => answers.length, { timeout: 5_000 }).toBe(i);
+    }
+    expect(answers.every((a) => a.startsWith('HTTP/1.1 200'))).toBe(true);
+    slowMs = 600;
+    ask();
+    await once(socket, 'close');
+    expect(answers.at(-1)).toMatch(/^HTTP\/1\.1 504 /);
+    expect(answers.at(-1)?.toLowerCase()).toContain('connection: close');
+  });
+
   it('answers 504 itself when nobody reacts', async () => {
     const fake = makeFakeService();
     fake.override('status', () => new Promise(() => undefined));

@@ -8,12 +8,10 @@ import type { WireFault } from './problem.js';
 
 /** What every request passes before anything else. */
 
-/** Answers that nothing may run, frame or cache; docs replace the policy with their own. */
+/** With every answer; each header costs a small request its share, so pages add what only matters to a browser. */
 const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
 } as const;
 const HSTS = { 'strict-transport-security': 'max-age=31536000' } as const;
 
@@ -76,21 +74,17 @@ const OVERLOADED: WireFault = {
   next: 'Try again in a moment, with fewer requests in parallel.',
   retryAfterMs: 1_000,
 };
-const OVERDUE: WireFault = {
+export const OVERDUE: WireFault = {
   code: 'timeout',
   message: 'The operation took too long; it may still take effect',
   next: 'Look at the object before you repeat it; creating requests are safe to repeat with the same Idempotency-Key.',
 };
 
-/** How an overdue answer reaches its reply. */
-export const overdue = new WeakMap<object, () => void>();
-
 /** Routes under /v1: counted, bounded in time, never cached. */
 export function makeAdmission(inFlight: InFlight): Hook {
   return (request, reply, done) => {
     void reply.header('cache-control', 'no-store');
-    if (!inFlight.admit(reply.raw)) return sendProblem(request, reply, OVERLOADED);
-    overdue.set(reply.raw, () => sendProblem(request, reply, OVERDUE));
+    if (!inFlight.admit(request, reply)) return sendProblem(request, reply, OVERLOADED);
     done();
   };
 }

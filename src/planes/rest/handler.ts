@@ -93,7 +93,7 @@ export function makeHandler(route: Route, parts: HandlerParts): RouteHandler {
   };
 
   if (route.idempotent === true) return withIdempotency(route, parts, toInput, run);
-  return (request, reply) => run(request, reply, toCaller(request, parts.inFlight.signalOf(reply.raw)), toInput(request));
+  return (request, reply) => run(request, reply, toCaller(request, parts.inFlight.signalOf(request)), toInput(request));
 }
 
 type Sender = (request: FastifyRequest, reply: FastifyReply, value: never, input: RouteInput) => void | Promise<void>;
@@ -119,7 +119,7 @@ function senderOf(route: Route, inFlight: InFlight): Sender {
         void reply.code(success).header('content-type', raw.type).send(raw.body);
       };
     case 'stream':
-      return async (_request, reply, value, input) => {
+      return async (request, reply, value, input) => {
         const stream = answer.toStream(value, input);
         const chunks = await started(stream.chunks);
         if (reply.sent || reply.raw.destroyed) {
@@ -127,7 +127,7 @@ function senderOf(route: Route, inFlight: InFlight): Sender {
           await chunks.return(undefined);
           return;
         }
-        inFlight.lift(reply.raw);
+        inFlight.lift(request);
         if (stream.headers !== undefined) void reply.headers(stream.headers);
         void reply
           .code(success)
@@ -181,7 +181,7 @@ function withIdempotency(route: Route, parts: HandlerParts, toInput: (request: F
 
   return async (request, reply) => {
     const key = parseIdempotencyKey(request.headers['idempotency-key']);
-    const caller = toCaller(request, parts.inFlight.signalOf(reply.raw));
+    const caller = toCaller(request, parts.inFlight.signalOf(request));
     // Written down as sent: decoding changes the body in place.
     const text =
       key === undefined ? '' : JSON.stringify([route.method, request.url, request.headers['if-match'] ?? null, request.body ?? null]);

@@ -24,6 +24,14 @@ const DOCS_FILES: Readonly<Record<string, { readonly file: string; readonly type
 export const DOCS_CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
+const PAGE_HEADERS = {
+  'content-security-policy': DOCS_CSP,
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'x-frame-options': 'DENY',
+} as const;
+
 export const DOCS_HTML = `<!DOCTYPE html>
 <html lang="en">
   <head>
@@ -99,9 +107,7 @@ function registerDocuments(app: FastifyInstance, version: string): void {
     return reply.header('content-type', 'application/json; charset=utf-8').send(openApi);
   });
   for (const path of [page('docs').path, `${page('docs').path}/`]) {
-    app.get(path, (_request, reply) =>
-      reply.header('content-security-policy', DOCS_CSP).header('content-type', 'text/html; charset=utf-8').send(DOCS_HTML),
-    );
+    app.get(path, (_request, reply) => reply.headers(PAGE_HEADERS).header('content-type', 'text/html; charset=utf-8').send(DOCS_HTML));
   }
   app.get('/docs/start.js', (_request, reply) => reply.header('content-type', 'text/javascript; charset=utf-8').send(DOCS_START));
   for (const [name, { file, type }] of Object.entries(DOCS_FILES)) {

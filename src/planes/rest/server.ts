@@ -3,7 +3,7 @@ import type { GuardedService } from '../../domain/index.js';
 import { answerError, faultOf, sendProblem } from './answer.js';
 import { NO_CREDENTIAL, requestIdOf, toCaller } from './caller.js';
 import { answerClientError } from './client-error.js';
-import { makeAdmission, makeDoor, overdue, securityHeaders } from './door.js';
+import { makeAdmission, makeDoor, OVERDUE, securityHeaders } from './door.js';
 import { makeHandler } from './handler.js';
 import { type InFlight, makeInFlight } from './in-flight.js';
 import { assertStorable, isStorable, nestingExceeds } from './json-body.js';
@@ -24,7 +24,7 @@ export function makeRestServer(options: RestOptions): FastifyInstance {
   const limits = toLimits(options.limits);
   const app = fastify(toFastifyOptions(options, limits) as object) as unknown as FastifyInstance;
   app.server.maxConnections = limits.connections;
-  const inFlight = makeInFlight(limits.concurrency, limits.handlerTimeoutMs, (response) => overdue.get(response)?.());
+  const inFlight = makeInFlight(limits.concurrency, limits.handlerTimeoutMs, (request, reply) => sendProblem(request, reply, OVERDUE));
 
   app.removeAllContentTypeParsers();
   registerJson(app, limits);
@@ -119,7 +119,7 @@ function makeGuardedErrorHandler(service: GuardedService, inFlight: InFlight) {
   return async (error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const fault = faultOf(error);
     if (fault?.code === 'invalid-field' || fault?.code === 'invalid-request') {
-      const caller = toAnonymousCaller(request, inFlight, reply);
+      const caller = toAnonymousCaller(request, inFlight);
       const result = caller === undefined ? undefined : await service('whoami', {}, caller);
       if (result?.ok === false) return sendProblem(request, reply, result.fault);
     }
@@ -127,9 +127,9 @@ function makeGuardedErrorHandler(service: GuardedService, inFlight: InFlight) {
   };
 }
 
-function toAnonymousCaller(request: FastifyRequest, inFlight: InFlight, reply: FastifyReply) {
+function toAnonymousCaller(request: FastifyRequest, inFlight: InFlight) {
   try {
-    const caller = toCaller(request, inFlight.signalOf(reply.raw));
+    const caller = toCaller(request, inFlight.signalOf(request));
     return caller.credential.kind === NO_CREDENTIAL.kind ? caller : undefined;
   } catch {
     return undefined;
