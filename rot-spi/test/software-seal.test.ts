@@ -223,6 +223,13 @@ describe('rotation', () => {
     await new Promise((resolve) => child.on('exit', resolve));
     lock(child.pid ?? 0);
     expect((await root.call('rotateSeal', {})).generation).toBe(2);
+    lock(process.pid); // left by an earlier process that had this number
+    expect((await root.call('rotateSeal', {})).generation).toBe(3);
+    if (process.platform === 'linux') {
+      const other = { host: hostname(), pid: process.ppid, started: 'another boot:1', nonce: 'n' };
+      writeFileSync(`${path}.lock`, JSON.stringify(other));
+      expect((await root.call('rotateSeal', {})).generation).toBe(4);
+    }
     expect(readdirSync(join(path, '..'))).toEqual(['seal.key']);
     await root.close();
   });

@@ -26,6 +26,7 @@ const OWNER_ONLY = 0o600;
 const OWNER_ONLY_DIRECTORY = 0o700;
 const GROUP_AND_OTHERS = 0o077;
 const STALE_TEMPORARY_MS = 60_000;
+const TEMPORARY_NAME = /^(\d+-[0-9a-f]{12}\.tmp|lock\.[0-9a-f]{12})$/;
 
 const errorCode = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown error';
 
@@ -147,7 +148,7 @@ export const replaceFile = (path: string, bytes: Buffer): void => {
 const removeStaleTemporaries = (path: string): void => {
   const prefix = `${basename(path)}.`;
   for (const name of readdirSync(dirname(path))) {
-    if (!name.startsWith(prefix) || !/^\d+-[0-9a-f]{12}\.tmp$/.test(name.slice(prefix.length))) continue;
+    if (!name.startsWith(prefix) || !TEMPORARY_NAME.test(name.slice(prefix.length))) continue;
     const file = join(dirname(path), name);
     const age = Date.now() - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
     if (age > STALE_TEMPORARY_MS) rmSync(file, { force: true });
@@ -157,6 +158,8 @@ const removeStaleTemporaries = (path: string): void => {
 interface LockOwner {
   readonly host: string;
   readonly pid: number;
+  /** Which start of that pid: a restarted container has the same few numbers again. Linux only. */
+  readonly started?: string;
   readonly nonce: string;
 }
 
@@ -168,19 +171,32 @@ const readOwner = (lock: string): LockOwner | undefined => {
   }
 };
 
-const isAlive = (pid: number): boolean => {
+/** Boot id and start time in ticks (proc(5), field 22 of stat); undefined where there is no /proc. */
+const startOf = (pid: number): string | undefined => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()}:${fields[19]}`;
+  } catch {
+    return undefined;
+  }
+};
+
+const isAlive = ({ pid, started }: LockOwner): boolean => {
+  if (pid === process.pid) return false; // a change is synchronous: this process is not in the middle of one
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return errorCode(error) !== 'ESRCH';
+    if (errorCode(error) === 'ESRCH') return false;
   }
+  const now = startOf(pid);
+  return started === undefined || now === undefined || now === started;
 };
 
 /** Moves the lock of a dead process on this machine out of the way; never one that changed hands meanwhile. */
 const clearDeadLock = (lock: string): void => {
   const owner = readOwner(lock);
-  if (owner === undefined || owner.host !== hostname() || typeof owner.pid !== 'number' || isAlive(owner.pid)) return;
+  if (owner === undefined || owner.host !== hostname() || typeof owner.pid !== 'number' || isAlive(owner)) return;
   const aside = `${lock}.${randomBytes(6).toString('hex')}`;
   try {
     renameSync(lock, aside);
@@ -194,7 +210,13 @@ const clearDeadLock = (lock: string): void => {
 /** Runs `change` while no other process changes the file; two rotations at once would lose a generation and its keys. */
 export const withFileLock = <T>(path: string, change: () => T): T => {
   const lock = `${path}.lock`;
-  const owner: LockOwner = { host: hostname(), pid: process.pid, nonce: randomBytes(16).toString('hex') };
+  const started = startOf(process.pid);
+  const owner: LockOwner = {
+    host: hostname(),
+    pid: process.pid,
+    ...(started === undefined ? {} : { started }),
+    nonce: randomBytes(16).toString('hex'),
+  };
   takeLock(lock, owner, path);
   try {
     removeStaleTemporaries(path);
@@ -204,19 +226,33 @@ export const withFileLock = <T>(path: string, change: () => T): T => {
   }
 };
 
+/** Linked into place whole: a lock that a crash left half written would have no owner to ask about. */
 const takeLock = (lock: string, owner: LockOwner, path: string): void => {
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    try {
-      writeFileSync(lock, JSON.stringify(owner), { flag: 'wx', mode: OWNER_ONLY });
-      return;
-    } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw cannotWrite(path, error);
+  const prepared = `${lock}.${owner.nonce.slice(0, 12)}`;
+  try {
+    writeFileSync(prepared, JSON.stringify(owner), { flag: 'wx', mode: OWNER_ONLY });
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      if (linkIfFree(prepared, lock)) return;
       clearDeadLock(lock);
     }
+  } catch (error) {
+    throw cannotWrite(path, error);
+  } finally {
+    rmSync(prepared, { force: true });
   }
   throw new RootFault(
     'unavailable',
     'the sealing key file is being changed by another process',
     `Try again; if none is running, remove ${lock}.`,
   );
+};
+
+const linkIfFree = (from: string, to: string): boolean => {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST') return false;
+    throw error;
+  }
 };
