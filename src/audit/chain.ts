@@ -1,7 +1,7 @@
-import { createHash, hash as oneShotHash } from 'node:crypto';
 import type { AuditRecord, ChainLink } from '../domain/index.js';
 import type { ChainedRecord } from '../storage/ports.js';
 import { canonicalRecord } from './canonical.js';
+import { sha256Hex } from './hash.js';
 
 /** Where a chain stands: the last link, or the genesis value with sequence 0. */
 export interface ChainHead {
@@ -12,10 +12,6 @@ export interface ChainHead {
 }
 
 export const HASH_HEX = /^[0-9a-f]{64}$/;
-
-const sha256Hex = (text: string): string =>
-  // crypto.hash (one native call) came with 20.12 and halves the cost of a short hash.
-  typeof oneShotHash === 'function' ? oneShotHash('sha256', text) : createHash('sha256').update(text).digest('hex');
 
 /** SHA-256(previous ‖ canonical): the previous hash as its 64 hex characters, the record as UTF-8. */
 export const chainHash = (previous: string, canonical: string): string => sha256Hex(previous + canonical);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256, sha256Hex } from './hash.js';
 
 /**
  * RFC 6962 §2.1 Merkle tree. The tree is kept as its peaks: the roots of the perfect subtrees that a size decomposes into,
@@ -12,20 +12,15 @@ export interface TreeState {
 
 const LEAF = Uint8Array.of(0x00);
 const NODE = Uint8Array.of(0x01);
-const sha256 = (...parts: readonly Uint8Array[]): Buffer => {
-  const digest = createHash('sha256');
-  for (const part of parts) digest.update(part);
-  return digest.digest();
-};
 
 /** MTH of one entry: SHA-256(0x00 ‖ entry). */
-export const leafHash = (entry: Uint8Array): Buffer => sha256(LEAF, entry);
+export const leafHash = (entry: Uint8Array): Buffer => sha256(Buffer.concat([LEAF, entry]));
 /** SHA-256(0x01 ‖ left ‖ right). */
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer => sha256(NODE, left, right);
+export const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer => sha256(Buffer.concat([NODE, left, right]));
 
 export const EMPTY_TREE: TreeState = { size: 0, peaks: [] };
 /** MTH of the empty list: SHA-256 of nothing. */
-const EMPTY_ROOT = createHash('sha256').digest('hex');
+const EMPTY_ROOT = sha256Hex('');
 
 const bitCount = (size: number): number => {
   let bits = 0;
