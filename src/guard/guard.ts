@@ -138,7 +138,7 @@ const pass = async (state: CallState, parts: GuardParts): Promise<void> => {
   for (const stage of STAGES) {
     if (stage.runs === 'while-allowed' && state.fault !== undefined) continue;
     if (stage.runs === 'after-answer') {
-      if (!state.conflicted && parts.detectors.length > 0) setImmediate(runDetached, stage, state, parts);
+      if (parts.detectors.length > 0 && !mayRetry(state)) setImmediate(runDetached, stage, state, parts);
       continue;
     }
     const fault = await runStage(stage, state, parts);

@@ -16,14 +16,7 @@ export const AUDIT_UNAVAILABLE: Fault = {
 };
 
 /** Operations that write into tenants other than the caller's by design; policy decides who may call them. */
-const CROSS_TENANT: ReadonlySet<OperationName> = new Set([
-  'create-principal',
-  'update-principal',
-  'delete-principal',
-  'issue-token',
-  'revoke-token',
-  'rotate-seal',
-]);
+const CROSS_TENANT: ReadonlySet<OperationName> = new Set(['create-principal', 'issue-token', 'rotate-seal']);
 
 const tenantOf = (change: Change): string => {
   switch (change.kind) {

@@ -251,9 +251,11 @@ const located = (error: unknown): ConditionProblem => {
   return { reason: `does not parse: ${message.slice(0, 200)}`, ...(typeof location === 'number' ? { offset: location } : {}) };
 };
 
-/** The same text is planned once: documents repeat their conditions. Bounded; insertion order is age. */
-const PLANNED = new Map<string, Condition>();
-const MAX_PLANNED = 50_000;
+/** The same text is planned once, for as long as some document holds it: documents repeat their conditions. */
+const PLANNED = new Map<string, WeakRef<Condition>>();
+const FORGOTTEN = new FinalizationRegistry<string>((source) => {
+  if (PLANNED.get(source)?.deref() === undefined) PLANNED.delete(source);
+});
 
 const planned = (source: string): Condition => {
   const tree = parse(source);
@@ -275,12 +277,12 @@ export const compileCondition = (
   source: string,
 ): { readonly condition: Condition; readonly problem?: never } | { readonly condition?: never; readonly problem: ConditionProblem } => {
   if (source.length > MAX_CONDITION_LENGTH) return { problem: { reason: `is longer than ${MAX_CONDITION_LENGTH} characters` } };
-  const known = PLANNED.get(source);
+  const known = PLANNED.get(source)?.deref();
   if (known !== undefined) return { condition: known };
   try {
     const condition = planned(source);
-    if (PLANNED.size >= MAX_PLANNED) PLANNED.delete(PLANNED.keys().next().value as string);
-    PLANNED.set(source, condition);
+    PLANNED.set(source, new WeakRef(condition));
+    FORGOTTEN.register(condition, source);
     return { condition };
   } catch (error) {
     return { problem: located(error) };

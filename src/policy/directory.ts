@@ -53,7 +53,10 @@ const list = async (directory: string): Promise<readonly Candidate[]> => {
     if (found.has(name)) throw new Error(`two files are named ${name}`);
     if (found.size >= MAX_FILES) throw new Error(`more than ${MAX_FILES} policy files`);
     const path = join(directory, entry);
-    const { mtimeMs, size, ino, ctimeMs } = await stat(path);
+    const status = await stat(path);
+    // Opening a pipe would wait for its writer.
+    if (!status.isFile()) continue;
+    const { mtimeMs, size, ino, ctimeMs } = status;
     found.set(name, { name: `file.${name}`, path, stamp: `${entry}:${mtimeMs}:${ctimeMs}:${size}:${ino}` });
   }
   return [...found.values()];

@@ -47,7 +47,10 @@ export interface PolicyStatus {
   readonly documents: number;
   readonly statements: number;
   readonly lastGoodAt?: number;
-  /** Set while something is wrong: the node is then degraded, deciding by what was last good. */
+  /**
+   * Set while something is wrong: the node is then degraded, deciding by what was last good. Names documents only to their
+   * own tenant; everything is told to `onProblem`.
+   */
   readonly problem?: string;
 }
 
@@ -61,7 +64,8 @@ export interface PolicyChange {
 export interface RunningPolicyEngine extends PolicyEngine {
   /** Reads store and directory again; resolves when what they hold now decides. Rejects when the store can't be read. */
   reload(): Promise<void>;
-  status(): PolicyStatus;
+  /** Of the node; with a tenant, naming that tenant's broken documents. Safe to show without authentication where no tenant is given. */
+  status(tenant?: string): PolicyStatus;
   /** The answer that a question would get after a change. */
   decideAfter(change: PolicyChange, question: PolicyQuestion): PolicyDecision;
   explain(question: PolicyQuestion, candidate?: CompiledDocument): PolicyExplanation;
@@ -226,14 +230,21 @@ const makeReader = (options: PolicyEngineOptions, library: Library) => {
     if (changed) await reload();
     else tellProblems();
   });
-  const status = (): PolicyStatus => {
+  const status = (tenant?: string): PolicyStatus => {
     const documents = library.all();
-    const [problem, ...more] = problems();
+    const broken = documents.filter((d) => d.problem !== undefined);
+    const shown = [
+      ...(storeProblem === undefined ? [] : ['policies can’t be read from the database; see the log']),
+      ...(directoryProblem === undefined ? [] : ['policies can’t be read from their directory; see the log']),
+      ...broken.flatMap((d) => (d.read.tenant === tenant && d.problem !== undefined ? [d.problem] : [])),
+    ];
+    const unnamed = broken.filter((d) => d.read.tenant !== tenant).length;
+    if (unnamed > 0) shown.push(`${unnamed} policy document${unnamed === 1 ? '' : 's'} can’t be read; see the log`);
     return {
       documents: documents.length + 1,
       statements: rulesOf(documents).length + BUILTIN.rules.length,
       ...(lastGoodAt === undefined ? {} : { lastGoodAt }),
-      ...(problem === undefined ? {} : { problem: more.length === 0 ? problem : `${problem} (and ${more.length} more)` }),
+      ...(shown.length === 0 ? {} : { problem: shown.slice(0, 5).join('; ') }),
     };
   };
   return { reload, pollDirectory, status };

@@ -18,7 +18,7 @@ import {
 import type { PolicyQuestion } from '../guard/ports.js';
 import type { IdentityStore, ObjectStore, PolicyStore } from '../storage/ports.js';
 import { BUILTIN_NAME, builtinView } from './builtin.js';
-import { type CompiledDocument, compilePolicy } from './compile.js';
+import { type Compiled, type CompiledDocument, compilePolicy } from './compile.js';
 import { MAX_DOCUMENT_BYTES } from './document.js';
 import type { RunningPolicyEngine } from './engine.js';
 
@@ -43,6 +43,11 @@ const MAX_PAGE = 1000;
 const MAX_TENANT_STATEMENTS = 100_000;
 const PROBLEMS_IN_MESSAGE = 10;
 const MAX_CONTEXT = 64;
+const MAX_WAITING = 16;
+
+interface Parts extends PolicyHandlerParts {
+  readonly compile: (name: string, source: string) => Promise<Compiled>;
+}
 
 type Paging = { readonly limit?: number; readonly cursor?: string };
 const toPage = ({ limit, cursor }: Paging): { limit: number; cursor?: string } => {
@@ -114,7 +119,7 @@ const latestVersion = async (store: PolicyStore, tenant: string, name: string): 
 
 /** Plans a new active version. `expectVersion` is what was read, so that two writers can't overwrite each other unseen. */
 const planVersion = async (
-  parts: PolicyHandlerParts,
+  parts: Parts,
   call: AuthorizedCall,
   document: Pick<PolicyDocument, 'name' | 'source' | 'mode'>,
   current: PolicyDocument | undefined,
@@ -149,7 +154,7 @@ const refuseDisarming = (mode: PolicyDocument['mode'], current: PolicyDocument |
   });
 };
 
-const refuseTooMany = (parts: PolicyHandlerParts, tenant: string, document: CompiledDocument): void => {
+const refuseTooMany = (parts: Parts, tenant: string, document: CompiledDocument): void => {
   if (parts.engine.statements(tenant) + document.rules.length <= MAX_TENANT_STATEMENTS) return;
   throw fail('quota-exceeded', `A tenant's policies have at most ${MAX_TENANT_STATEMENTS} statements together.`, {
     next: 'Delete documents that are not needed.',
@@ -163,14 +168,14 @@ const expectCurrent = (current: PolicyDocument | undefined, expected: number | u
   });
 };
 
-const put = async (parts: PolicyHandlerParts, call: AuthorizedCall<'put-policy'>): Promise<Planned<'put-policy'>> => {
+const put = async (parts: Parts, call: AuthorizedCall<'put-policy'>): Promise<Planned<'put-policy'>> => {
   const name = requireWritable(call.request.name);
   const source = requireSource(call.request.source);
   const mode = call.request.mode ?? 'enforce';
   if (mode !== 'enforce' && mode !== 'dry-run') throw fail('invalid-field', '`mode` is enforce or dry-run.', { field: 'mode' });
   const current = await parts.store.document(call.tenant, name);
   expectCurrent(current, call.request.expectedVersion);
-  const compiled = await compilePolicy(name, source);
+  const compiled = await parts.compile(name, source);
   if (call.request.dryRun) {
     const version = (await latestVersion(parts.store, call.tenant, name)) + 1;
     const { principal, now: createdAt, tenant } = call;
@@ -196,7 +201,7 @@ const put = async (parts: PolicyHandlerParts, call: AuthorizedCall<'put-policy'>
   return { ...planned, response: { ...planned.response, problems: [] } };
 };
 
-const rollback = async (parts: PolicyHandlerParts, call: AuthorizedCall<'rollback-policy'>): Promise<Planned<'rollback-policy'>> => {
+const rollback = async (parts: Parts, call: AuthorizedCall<'rollback-policy'>): Promise<Planned<'rollback-policy'>> => {
   const name = requireWritable(call.request.name);
   const { version } = call.request;
   if (!Number.isSafeInteger(version) || version < 1)
@@ -204,14 +209,14 @@ const rollback = async (parts: PolicyHandlerParts, call: AuthorizedCall<'rollbac
   const [old, current] = await Promise.all([parts.store.document(call.tenant, name, version), parts.store.document(call.tenant, name)]);
   if (old === undefined)
     throw fail('not-found', `There is no version ${version} of policy \`${name}\`.`, { field: 'version', next: 'List its history.' });
-  const compiled = await compilePolicy(name, old.source);
+  const compiled = await parts.compile(name, old.source);
   if (compiled.document === undefined) throw invalid(compiled.problems);
   refuseDisarming(old.mode, current);
   refuseLockOut(parts.engine, call, name, old.mode === 'enforce' ? compiled.document : null);
   return planVersion(parts, call, old, current);
 };
 
-const remove = async (parts: PolicyHandlerParts, call: AuthorizedCall<'delete-policy'>): Promise<Planned<'delete-policy'>> => {
+const remove = async (parts: Parts, call: AuthorizedCall<'delete-policy'>): Promise<Planned<'delete-policy'>> => {
   const name = requireWritable(call.request.name);
   const current = await parts.store.document(call.tenant, name);
   if (current === undefined) throw notFound(name);
@@ -225,7 +230,7 @@ const remove = async (parts: PolicyHandlerParts, call: AuthorizedCall<'delete-po
   };
 };
 
-const get = async (parts: PolicyHandlerParts, call: AuthorizedCall<'get-policy'>): Promise<PolicyDocument> => {
+const get = async (parts: Parts, call: AuthorizedCall<'get-policy'>): Promise<PolicyDocument> => {
   const name = requireName(call.request.name);
   const { version } = call.request;
   if (name === BUILTIN_NAME && (version === undefined || version === 1)) return builtinView(call.tenant);
@@ -235,7 +240,7 @@ const get = async (parts: PolicyHandlerParts, call: AuthorizedCall<'get-policy'>
 };
 
 /** The built-in document ends the last page. */
-const list = async (parts: PolicyHandlerParts, call: AuthorizedCall<'list-policies'>): Promise<Page<PolicyDocument>> => {
+const list = async (parts: Parts, call: AuthorizedCall<'list-policies'>): Promise<Page<PolicyDocument>> => {
   const page = await parts.store.list(call.tenant, toPage(call.request));
   return page.next === undefined ? { items: [...page.items, builtinView(call.tenant)] } : page;
 };
@@ -243,7 +248,7 @@ const list = async (parts: PolicyHandlerParts, call: AuthorizedCall<'list-polici
 // --- test-policy ---
 
 const subjectOf = async (
-  parts: PolicyHandlerParts,
+  parts: Parts,
   call: AuthorizedCall<'test-policy'>,
 ): Promise<Pick<PolicyQuestion, 'principal' | 'parent' | 'authentication'>> => {
   const { principalId } = call.request;
@@ -259,7 +264,7 @@ const subjectOf = async (
   return { principal, authentication: { method: 'token', credentialId: 'test' }, ...(parent === undefined ? {} : { parent }) };
 };
 
-const objectOf = async (parts: PolicyHandlerParts, call: AuthorizedCall<'test-policy'>): Promise<ManagedObject | undefined> => {
+const objectOf = async (parts: Parts, call: AuthorizedCall<'test-policy'>): Promise<ManagedObject | undefined> => {
   const { key } = call.request;
   if (key === undefined) return undefined;
   const loaded = await parts.objects.load(call.tenant, parseObjectRef(key).ref);
@@ -288,7 +293,7 @@ const contextOf = (call: AuthorizedCall<'test-policy'>): Pick<PolicyQuestion, 's
   };
 };
 
-const test = async (parts: PolicyHandlerParts, call: AuthorizedCall<'test-policy'>): Promise<Planned<'test-policy'>> => {
+const test = async (parts: Parts, call: AuthorizedCall<'test-policy'>): Promise<Planned<'test-policy'>> => {
   const operation = call.request.operation as OperationName;
   if (!Object.hasOwn(OPERATION_TABLE, operation)) throw fail('invalid-field', 'No such operation.', { field: 'operation' });
   const subject = await subjectOf(parts, call);
@@ -307,7 +312,7 @@ const test = async (parts: PolicyHandlerParts, call: AuthorizedCall<'test-policy
     const explanation = parts.engine.explain(question);
     return { response: { effect, statement, reason, explanation, ...(dryRun === undefined ? {} : { dryRun }) }, changes: [] };
   }
-  const compiled = await compilePolicy('candidate', requireSource(candidate));
+  const compiled = await parts.compile('candidate', requireSource(candidate));
   if (compiled.document === undefined) throw invalid(compiled.problems);
   const decision = parts.engine.decideAfter({ tenant: call.tenant, name: 'candidate', document: compiled.document }, question);
   const { effect, statement, reason, dryRun } = decision;
@@ -315,13 +320,33 @@ const test = async (parts: PolicyHandlerParts, call: AuthorizedCall<'test-policy
   return { response: { effect, statement, reason, explanation, ...(dryRun === undefined ? {} : { dryRun }) }, changes: [] };
 };
 
+/** Documents that callers want compiled, one after the other: a large one takes seconds of CPU. The engine's own don't queue here. */
+const makeCompiler = () => {
+  let waiting = 0;
+  let last: Promise<unknown> = Promise.resolve();
+  return (name: string, source: string): Promise<Compiled> => {
+    if (waiting >= MAX_WAITING)
+      throw fail('overloaded', 'Too many policy documents are being checked.', { next: 'Retry in some seconds.', retryAfterMs: 5000 });
+    waiting += 1;
+    const compiled = last.then(() => compilePolicy(name, source));
+    last = compiled
+      .catch(() => {})
+      .finally(() => {
+        waiting -= 1;
+      });
+    return compiled;
+  };
+};
+
 /** The policy operations. Writing refuses what doesn't compile, what would lock the writer out, and what would disarm an enforced document. */
-export const makePolicyHandlers = (parts: PolicyHandlerParts): PolicyHandlers => ({
+export const makePolicyHandlers = (given: PolicyHandlerParts): PolicyHandlers => handlersOf({ ...given, compile: makeCompiler() });
+
+const handlersOf = (parts: Parts): PolicyHandlers => ({
   'list-policies': async (call) => ({ response: await list(parts, call), changes: [] }),
   'get-policy': async (call) => ({ response: await get(parts, call), changes: [] }),
   'put-policy': (call) => put(parts, call),
   'validate-policy': async (call) => ({
-    response: { problems: (await compilePolicy('candidate', requireSource(call.request.source))).problems },
+    response: { problems: (await parts.compile('candidate', requireSource(call.request.source))).problems },
     changes: [],
   }),
   'delete-policy': (call) => remove(parts, call),

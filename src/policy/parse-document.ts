@@ -7,7 +7,7 @@ import { type ParsedDocument, parsePolicy } from './document.js';
  */
 const INLINE_BYTES = 32 * 1024;
 const TIME_LIMIT_MS = 15_000;
-const WORKER_HEAP_MB = 512;
+const WORKER_HEAP_MB = 384;
 
 const refused = (reason: string): ParsedDocument => ({ statements: [], problems: [{ line: 1, path: '', reason }] });
 

@@ -1,4 +1,4 @@
-import { OPERATION_TABLE } from '../domain/index.js';
+import { type ManagedObject, OPERATION_NAMES, OPERATION_TABLE, REQUEST_FIELDS } from '../domain/index.js';
 import type { PolicyQuestion } from '../guard/ports.js';
 import type { Rule } from './compile.js';
 import { actionPatterns, type ResourceSelector } from './selectors.js';
@@ -114,6 +114,23 @@ const createsObject = (operation: PolicyQuestion['operation']): boolean =>
 export const isCreation = ({ object, operation, action }: PolicyQuestion): boolean =>
   object === undefined && createsObject(operation) && action !== 'keys:list';
 
+/** Operations that use one object and make another (unwrap, derive, re-key …). */
+const makesAnother = ({ operation, action }: PolicyQuestion): boolean =>
+  MAKERS.has(operation) && OPERATION_TABLE[operation].action === action;
+const MAKERS: ReadonlySet<string> = new Set(
+  OPERATION_NAMES.filter((name) => OPERATION_TABLE[name].target !== undefined && REQUEST_FIELDS[name].includes('spec')),
+);
+
+/** What is made is no resource that could grant anything here, but what restricts making it applies. */
+const collectProduct = (cells: ResourceCells, question: PolicyQuestion, used: ManagedObject, into: Cell[]): void => {
+  const product: Cell[] = [];
+  const { request } = question;
+  collectDraft(cells, { ...request, root: request['root'] ?? used.rootId, spec: request['spec'] ?? used.spec }, product);
+  for (const { deny, 'step-up': stepUp } of product) {
+    if (deny.length + stepUp.length > 0) into.push({ deny, 'step-up': stepUp, allow: [], limited: [] });
+  }
+};
+
 /** Which cells a question's resource falls into. */
 const collectResource = (cells: ResourceCells, question: PolicyQuestion, into: Cell[]): void => {
   const { object } = question;
@@ -124,12 +141,14 @@ const collectResource = (cells: ResourceCells, question: PolicyQuestion, into: C
     const byId = cells.id?.get(object.id);
     if (byId !== undefined) into.push(byId);
     collectAttributes(cells, object.names, object.tags, object.spec, object.rootId, into);
+    if (makesAnother(question)) collectProduct(cells, question, object, into);
     return;
   }
   if (question.action.startsWith('keys:')) {
     if (cells.anyKey !== undefined) into.push(cells.anyKey);
-    if (isCreation(question)) collectDraft(cells, question.request, into);
-    else if (question.action === 'keys:list' && cells.tenant !== undefined) into.push(cells.tenant);
+    const creates = isCreation(question);
+    if ((creates || question.action === 'keys:list') && cells.tenant !== undefined) into.push(cells.tenant);
+    if (creates) collectDraft(cells, question.request, into);
     return;
   }
   if (cells.tenant !== undefined) into.push(cells.tenant);
@@ -204,7 +223,6 @@ const bothCells = ([a]: Cell[], [b]: Cell[]): Cell[] =>
 
 /** An object about to be made. Where its root isn't known, every statement about some root that restricts applies. */
 const collectDraft = (cells: ResourceCells, request: Readonly<Record<string, unknown>>, into: Cell[]): void => {
-  if (cells.tenant !== undefined) into.push(cells.tenant);
   if (cells.anyRoot !== undefined) into.push(cells.anyRoot);
   const tags = typeof request['tags'] === 'object' && request['tags'] !== null ? (request['tags'] as Record<string, string>) : NO_TAGS;
   const root = text(request['root']);

@@ -13,7 +13,7 @@ import {
 } from '../../src/domain/index.js';
 import { STAGES } from '../../src/guard/guard.js';
 import type { PolicyQuestion } from '../../src/guard/ports.js';
-import { authentication, CHANGE, caller, human, loaded, makeBench, makeObject, NOW, requestFor, TENANT } from './harness.js';
+import { authentication, CHANGE, caller, human, loaded, makeBench, makeObject, NOW, requestFor, settleSoon, TENANT } from './harness.js';
 
 const ALLOW = { effect: 'allow', statement: 'd/allow', reason: '' } as const;
 const DENY = { effect: 'deny', statement: 'd/deny', reason: '' } as const;
@@ -329,6 +329,26 @@ describe('conflicts', () => {
     expect(await bench.guard('update-object', { key: 'invoice' }, caller())).toMatchObject({ ok: false, fault: { code: 'conflict' } });
     expect(counts().loads).toBe(4);
     expect(bench.trace.committed).toEqual([]);
+  });
+
+  it('are shown to detectors once, when they are final', async () => {
+    for (const lock of [{}, { revision: 3 }]) {
+      const seen: unknown[] = [];
+      const bench = makeBench(() => ({
+        detectors: [
+          {
+            observe: (record) => {
+              seen.push([record.outcome, record.fault]);
+              return [];
+            },
+          },
+        ],
+        journal: { intent: async () => {}, commit: async () => CONFLICT },
+      }));
+      await bench.guard('update-object', { key: 'invoice', ...lock } as never, caller());
+      await settleSoon();
+      expect(seen).toEqual([['failed', 'conflict']]);
+    }
   });
 
   it('are the caller’s to solve when it named the revision', async () => {

@@ -126,6 +126,25 @@ describe('a decision', () => {
     expect(await decideWith([toBare({ actions: ['keys:create'], resources: ['root:softhsm'] })], create)).toBe('deny default');
   });
 
+  it('restricts what one key makes of another, and grants nothing by it', async () => {
+    const kek = key('kek', { spec: 'aes-256', rootId: 'software' });
+    const unwrap = (request: object) => ask(bare, 'unwrap', { object: kek, request: request as never });
+    const forbid = (resource: string) => [
+      toBare({ actions: ['*'] }),
+      toBare({ id: 'f', effect: 'deny', actions: ['keys:unwrap'], resources: [resource] }),
+    ];
+    expect(await decideWith(forbid('spec:des3-*'), unwrap({ spec: 'des3-168' }))).toBe('deny d/f');
+    expect(await decideWith(forbid('key:root-ca'), unwrap({ spec: 'aes-128', names: ['root-ca'] }))).toBe('deny d/f');
+    expect(await decideWith(forbid('root:softhsm'), unwrap({ spec: 'aes-128', root: 'softhsm' }))).toBe('deny d/f');
+    expect(await decideWith(forbid('root:softhsm'), unwrap({ spec: 'aes-128' }))).toBe('allow d/a');
+    expect(await decideWith(forbid('tenant'), unwrap({ spec: 'aes-128' }))).toBe('allow d/a');
+    expect(await decideWith([toBare({ actions: ['keys:unwrap'], resources: ['spec:ec-*'] })], unwrap({ spec: 'ec-p256' }))).toBe(
+      'deny default',
+    );
+    const signed = ask(bare, 'sign', { object: kek, request: { spec: 'des3-168' } });
+    expect(await decideWith([toBare({}), toBare({ id: 'f', effect: 'deny', resources: ['spec:des3-*'] })], signed)).toBe('allow d/a');
+  });
+
   it('judges a missing object by statements about any key only', async () => {
     const missing = ask(bare, 'sign');
     for (const selector of ['*', 'key:*'])

@@ -198,6 +198,17 @@ describe('writing a policy', () => {
   });
 });
 
+describe('many documents at once', () => {
+  it('are checked one after the other, and too many are refused', async () => {
+    const { run } = await setup();
+    const checks = await Promise.allSettled(Array.from({ length: 40 }, () => run('validate-policy', { source: ALLOW })));
+    const refused = checks.flatMap((c) => (c.status === 'rejected' ? [(c.reason as FaultError).fault.code] : []));
+    expect(new Set(refused)).toEqual(new Set(['overloaded']));
+    expect(refused.length).toBe(24);
+    expect((await run('validate-policy', { source: ALLOW })).problems).toEqual([]);
+  });
+});
+
 describe('reading policies', () => {
   it('shows the built-in document with the others', async () => {
     const { run, faultOf } = await setup({ d: ALLOW });
