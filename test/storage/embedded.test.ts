@@ -151,6 +151,26 @@ describe('the embedded PostgreSQL', () => {
     expect(reasons).toEqual(['signal SIGKILL']);
   });
 
+  test('a stale lock file whose process number belongs to somebody else by now does not block the start', async () => {
+    const dataDir = makeDirectory();
+    const first = await start(dataDir);
+    await ask(first, 'CREATE TABLE kept (a int)');
+    const exit = new Promise<void>((resolve) => first.onExit(() => resolve()));
+    process.kill(first.pid, 'SIGKILL');
+    await exit;
+    const lock = join(dataDir, 'postgres', 'data', 'postmaster.pid');
+    const { uid, gid } = statSync(lock);
+    // Of the same user, so that PostgreSQL itself could not tell it from another server.
+    const bystander = spawn('sleep', ['60'], { uid, gid });
+    try {
+      await writeFile(lock, readFileSync(lock, 'utf8').replace(/^\d+/, String(bystander.pid)));
+      expect(await ask(await start(dataDir), 'SELECT count(*)::int AS n FROM kept')).toEqual([{ n: 0 }]);
+      expect(alive(bystander.pid as number)).toBe(true);
+    } finally {
+      bystander.kill('SIGKILL');
+    }
+  });
+
   const child = fileURLToPath(new URL('embedded-child.mjs', import.meta.url));
   const dist = fileURLToPath(new URL('../../dist/storage/embedded/start-embedded-postgres.js', import.meta.url));
   const built = existsSync(dist);

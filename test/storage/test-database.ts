@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -28,6 +29,18 @@ interface Server {
 const startLocal = async (): Promise<Server> => {
   const dataDir = await mkdtemp(join(tmpdir(), 'aegis-test-'));
   const embedded = await startEmbeddedPostgres({ dataDir, log: quietLog });
+  // A test process that is killed leaves nothing running: the watcher stops exactly this server, by its working directory.
+  spawn(
+    'sh',
+    [
+      '-c',
+      'while kill -0 "$0" 2>/dev/null; do sleep 2; done; [ "$(readlink "/proc/$1/cwd")" = "$2/postgres/data" ] && kill -INT "$1"; sleep 5; rm -rf "$2"',
+      String(process.pid),
+      String(embedded.pid),
+      dataDir,
+    ],
+    { detached: true, stdio: 'ignore', cwd: '/' },
+  ).unref();
   return {
     administration: embedded.administration,
     embedded,

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { chown, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StorageLog } from '../log.js';
@@ -98,4 +98,21 @@ export const stopOrphan = async (dataDirectory: string, socketPath: string, log:
       `a PostgreSQL that this host cannot see is running on ${dataDirectory} (another container on the same volume?). ` +
         'Stop the other Aegis first; two servers on one data directory would destroy it.',
     );
+  if (alive) await disownLock(`${dataDirectory}/postmaster.pid`, pidFile);
+};
+
+/** Larger than any process id (PID_MAX_LIMIT is 4194304). */
+const NO_PROCESS = '4194305';
+
+/**
+ * The lock file names a process that is alive but not PostgreSQL: the number was given to another process (usual in a container
+ * that was started again), and PostgreSQL would wait for it for ever. Only the number is replaced: the rest of the file tells
+ * PostgreSQL which shared memory the children of the killed server may still use, and that check must stay.
+ */
+const disownLock = async (path: string, content: string): Promise<void> => {
+  const { uid, gid } = await stat(path);
+  const changed = `${path}.aegis`;
+  await writeFile(changed, content.replace(/^\d+/, NO_PROCESS), { mode: 0o600 });
+  await chown(changed, uid, gid);
+  await rename(changed, path);
 };
