@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import type { AuditFilter } from '../../../domain/index.js';
-import { jsonLinesToCsv, toCsv } from '../audit-csv.js';
+import { toCsv } from '../audit-csv.js';
 import { closed, timestamp, word } from '../schema-kinds.js';
 import { AuditHealthOut, AuditRecordOut, page, paging } from '../shapes.js';
 import { auditHealthView, auditView, given, pageView } from '../views.js';
@@ -90,12 +90,12 @@ export const AUDIT_ROUTES: readonly Route[] = [
       'Streamed in chain order. `jsonl` holds every record with its chain link and the signed checkpoints, and is what `aegis audit verify` checks; `csv` is for reading, safe against formula injection, and cannot be verified.',
     query: closed({ ...filterFields, format: Type.Optional(word(['jsonl', 'csv'] as const, { description: 'Default jsonl.' })) }),
     media: ['application/x-ndjson', 'text/csv'],
-    toRequest: ({ query }) => toFilter(query),
+    toRequest: ({ query }) => ({ ...toFilter(query), format: query.format ?? 'jsonl' }),
     toStream: (response, { query }) => {
       const format = query.format ?? 'jsonl';
       return {
         type: MEDIA[format],
-        chunks: format === 'csv' ? jsonLinesToCsv(response.chunks) : response.chunks,
+        chunks: response.chunks,
         headers: { 'Content-Disposition': `attachment; filename="audit.${format}"` },
       };
     },
