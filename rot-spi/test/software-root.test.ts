@@ -249,6 +249,41 @@ describe('modular arithmetic', () => {
   });
 });
 
+describe('context strings', () => {
+  const has = (major: number, minor: number): boolean => {
+    const [a = 0, b = 0] = process.versions.node.split('.').map(Number);
+    return a > major || (a === major && b >= minor);
+  };
+  test.each([
+    ['ed448', 'ed448'],
+    ['ml-dsa', 'ml-dsa-65'],
+    ['slh-dsa', 'slh-dsa-sha2-128f'],
+  ] as const)('%s: bound into the signature where the runtime has them, else unsupported, never ignored', async (algorithm, spec) => {
+    const root = await openSoftwareRoot({
+      id: 'c',
+      kind: 'software',
+      seal: { kind: 'key-file', path: join(directory, 'context.key'), create: true },
+    });
+    const bound: KeyBinding = { ...binding(spec), usage: ['sign', 'verify'] };
+    if (!(await root.describe()).specs.some((line) => line.spec === spec)) {
+      await expect(root.call('generateKeyPair', { binding: bound })).rejects.toMatchObject({ code: 'unsupported' });
+      return root.close();
+    }
+    const key = { reference: (await root.call('generateKeyPair', { binding: bound })).reference, binding: bound };
+    const request = { key, algorithm, data: Buffer.from('data'), context: Buffer.from('context') };
+    if (!has(24, 8)) {
+      await expect(root.call('sign', request)).rejects.toMatchObject({ code: 'unsupported' });
+      await expect(root.call('verify', { ...request, signature: Buffer.alloc(114) })).rejects.toMatchObject({ code: 'unsupported' });
+      return root.close();
+    }
+    const { signature } = await root.call('sign', request);
+    expect((await root.call('verify', { ...request, signature })).valid).toBe(true);
+    expect((await root.call('verify', { ...request, context: Buffer.from('other'), signature })).valid).toBe(false);
+    expect((await root.call('verify', { key, algorithm, data: request.data, signature })).valid).toBe(false);
+    await root.close();
+  });
+});
+
 describe('start', () => {
   test('the capability report comes from a trial that is quick, and the root from one config', async () => {
     const root = await openSoftwareRoot({

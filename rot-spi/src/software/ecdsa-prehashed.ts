@@ -1,6 +1,7 @@
 import { createECDH, createHash, createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
 import { RootFault } from '../fault.js';
 import type { Curve } from './curves.js';
+import { BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, writeDer } from './der.js';
 import { fromBigInt, invertModulo, modulo, multiplyModulo, toBigInt } from './modular.js';
 
 /**
@@ -26,15 +27,28 @@ const toScalar = (digest: Uint8Array, curve: Curve): bigint => {
 
 const chosenMessage = (curve: Curve, message: Buffer): bigint => toScalar(createHash(hashFor(curve)).update(message).digest(), curve);
 
-/** ECPrivateKey (RFC 5915 §3) without the optional public key. */
+const generators = new Map<string, Buffer>();
+
+/** G, uncompressed. */
+const generatorOf = (curve: Curve): Buffer => {
+  const known = generators.get(curve.name);
+  if (known !== undefined) return known;
+  const ecdh = createECDH(curve.name);
+  ecdh.setPrivateKey(fromBigInt(1n, curve.order.bytes));
+  const point = ecdh.getPublicKey();
+  generators.set(curve.name, point);
+  return point;
+};
+
+/**
+ * ECPrivateKey (RFC 5915 §3). Without a public key OpenSSL would compute it, a third of the work; signing does not use
+ * it, so G stands in its place. The key object never leaves `signDigest`.
+ */
 const toEcPrivateKey = (curve: Curve, scalar: Buffer): Buffer => {
-  const body = [Buffer.from([0x02, 0x01, 0x01, 0x04, scalar.length]), scalar, Buffer.from([0xa0, curve.oid.length]), curve.oid];
-  const length = body.reduce((sum, part) => sum + part.length, 0);
-  const encoded = Buffer.alloc(2 + length);
-  encoded.writeUInt8(0x30, 0);
-  encoded.writeUInt8(length, 1); // below 128 for every curve here
-  let at = 2;
-  for (const part of body) at += part.copy(encoded, at);
+  const octets = writeDer(OCTET_STRING, scalar);
+  const publicKey = writeDer(0xa1, writeDer(BIT_STRING, Buffer.alloc(1), generatorOf(curve)));
+  const encoded = writeDer(SEQUENCE, writeDer(INTEGER, Buffer.from([1])), octets, writeDer(0xa0, curve.oid), publicKey);
+  octets.fill(0);
   return encoded;
 };
 
