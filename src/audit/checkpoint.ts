@@ -4,7 +4,7 @@ import { canonicalJson } from './canonical.js';
 import { type ChainHead, HASH_HEX } from './chain.js';
 
 /** What the root of trust gives for the log's signing key: key id, algorithm of the vocabulary, DER signature, SPKI DER. */
-export interface CheckpointSignature {
+interface CheckpointSignature {
   readonly keyId: string;
   readonly algorithm: string;
   readonly signature: Uint8Array;

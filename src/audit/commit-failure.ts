@@ -22,7 +22,7 @@ const codes = (error: unknown): readonly string[] => {
   return found;
 };
 
-export const sqlState = (error: unknown): string | undefined => codes(error).find((code) => SQLSTATE.test(code));
+const sqlState = (error: unknown): string | undefined => codes(error).find((code) => SQLSTATE.test(code));
 
 /** Class 08 (connection) and 57P0x (shutdown, crash of another back end) can arrive while a COMMIT is on its way. */
 const LOST_ANSWER = /^08|^57P0/;
@@ -40,7 +40,7 @@ export const isTransient = (error: unknown): boolean => ['40001', '40P01'].inclu
  */
 export const isDataError = (error: unknown): boolean => /^(21|22|23|42|54)/.test(sqlState(error) ?? '');
 
-export const isDiskFull = (error: unknown): boolean => codes(error).some((code) => code === '53100' || code === 'ENOSPC');
+const isDiskFull = (error: unknown): boolean => codes(error).some((code) => code === '53100' || code === 'ENOSPC');
 
 /** What callers are told; the cause stays inside for the operator's log. */
 export const toUnavailable = (error: unknown, uncertain: boolean): FaultError => {

@@ -34,7 +34,7 @@ export interface JournalOptions extends RedactionOptions {
   readonly changeLanes?: number;
 }
 
-export type JournalHealth = Pick<AuditHealth, 'state' | 'detail' | 'pending' | 'lastDurableAt'>;
+type JournalHealth = Pick<AuditHealth, 'state' | 'detail' | 'pending' | 'lastDurableAt'>;
 
 /** The journal of one process: guard's port, its health, and an orderly end. */
 export interface RunningJournal extends Journal {

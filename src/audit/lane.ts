@@ -16,7 +16,7 @@ export interface LaneOptions extends ChainWriterOptions {
   readonly maxGroupBytes: number;
 }
 
-export interface LaneStatus {
+interface LaneStatus {
   readonly failing?: string;
   readonly settling: boolean;
   readonly lastDurableAt?: number;

@@ -8,7 +8,7 @@ import type { AuditDraft } from '../guard/ports.js';
  * safe in the log before anyone has thought about it. Names only, never values that a caller could make a secret of
  * (no messages, attributes, descriptions).
  */
-export const AUDIT_DETAIL_NAMES: readonly string[] = [
+const AUDIT_DETAIL_NAMES: readonly string[] = [
   // request fields that the domain's own allow-list keeps
   ...Object.entries(REQUEST_FIELD_TYPES).flatMap(([name, row]) => (row.audited ? [name] : [])),
   // identifiers that are not secrets

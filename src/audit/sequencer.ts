@@ -23,7 +23,7 @@ export interface SequencerOptions {
   readonly log?: { warn(details: object, message: string): void };
 }
 
-export interface SequencerHealth {
+interface SequencerHealth {
   readonly state: 'ok' | 'degraded';
   readonly detail?: string;
   /** `at` of the newest checkpoint this node has made or seen. */
@@ -49,7 +49,7 @@ const MAX_BATCHES_PER_ROUND = 50;
 const LOOK_BACK_MS = [3_600_000, 86_400_000, 30 * 86_400_000] as const;
 
 /** The newest checkpoint without reading a year of them. */
-export const newestCheckpoint = async (audit: Pick<AuditStore, 'checkpoints'>, now: number): Promise<AuditCheckpoint | undefined> => {
+const newestCheckpoint = async (audit: Pick<AuditStore, 'checkpoints'>, now: number): Promise<AuditCheckpoint | undefined> => {
   const newest = (found: readonly AuditCheckpoint[]): AuditCheckpoint | undefined =>
     found.reduce<AuditCheckpoint | undefined>(
       (best, next) => (best === undefined || next.treeSize >= best.treeSize ? next : best),

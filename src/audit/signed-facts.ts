@@ -19,7 +19,7 @@ export interface SignedFacts {
   readonly summary: { checkpoints: number; provenTreeSize: number; readonly fingerprints: Set<string> };
 }
 
-export interface SignedHead {
+interface SignedHead {
   readonly hash: string;
   /** `at` of the checkpoint. */
   readonly at: number;

@@ -30,7 +30,7 @@ export interface VerifierOptions {
   readonly pins: readonly string[];
 }
 
-export interface ChainName {
+interface ChainName {
   readonly node: string;
   readonly boot: string;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseToken, TOKEN_LENGTH } from './token.js';
 
 /** The file on the operator's machine from which the command line takes its token: 0600, in the 0700 data directory. */
-export const ADMIN_TOKEN_FILE = 'admin-token';
+const ADMIN_TOKEN_FILE = 'admin-token';
 const FORM = /^admin-token\.[0-9a-f]{16}\.tmp$/;
 const MAX_FILE_BYTES = TOKEN_LENGTH + 16;
 

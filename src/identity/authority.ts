@@ -18,7 +18,7 @@ export const isAdmin = (call: Call): boolean => call.principal.roles.includes('a
 /** May see the tokens and principals of others. */
 export const mayLookAround = (call: Call): boolean => call.principal.roles.some((role) => role !== 'user');
 /** A credential that can't do everything its principal can. */
-export const isScoped = (call: Call): boolean => call.authentication.scope !== undefined && !call.authentication.scope.includes('*');
+const isScoped = (call: Call): boolean => call.authentication.scope !== undefined && !call.authentication.scope.includes('*');
 
 export const refuseAgents = (call: Call): void => {
   if (call.principal.kind === 'agent') throw denied('An agent does not manage identities.', 'Ask the human it acts for.');

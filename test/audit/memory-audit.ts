@@ -195,7 +195,7 @@ export const draft = (over: Partial<AuditDraft> = {}): AuditDraft => {
   };
 };
 
-export const someChange: Change = { kind: 'put-setting', tenant: 'default', name: 'x', value: 1 };
+export const someChange: Extract<Change, { kind: 'put-setting' }> = { kind: 'put-setting', tenant: 'default', name: 'x', value: 1 };
 export const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   const found: T[] = [];
   for await (const item of items) found.push(item);
