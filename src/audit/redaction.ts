@@ -17,9 +17,11 @@ const AUDIT_DETAIL_NAMES: readonly string[] = [
   // words of closed vocabularies
   ...['state', 'fromState', 'toState', 'fault', 'method', 'enabled', 'archived', 'wrapped', 'valid', 'cancelled', 'automatic', 'trigger'],
   ...['detector', 'severity', 'bootstrap', 'recovery', 'dryRunEffect', 'dryRunStatement', 'statement', 'boot'],
+  ...['from', 'to', 'phase', 'done', 'failed', 'running', 'unchanged', 'revealed', 'replaces', 'unwrappingKey'],
   // numbers
   ...['fromVersion', 'toVersion', 'currentVersion', 'versions', 'generation', 'bytes', 'size', 'count', 'items', 'records', 'chains'],
   ...['checkpoints', 'total', 'uses', 'remaining', 'rewrapped', 'leaves', 'treeSize', 'sequence', 'attempt', 'problems'],
+  ...['found', 'previous', 'wrappingVersion'],
   ...['expiresAt', 'activation', 'deactivation', 'destroyDue'],
 ];
 
