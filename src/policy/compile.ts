@@ -73,9 +73,9 @@ export const compileSync = (name: string, parsed: ParsedDocument): Compiled => {
   }
 };
 
-/** Text → rules, or every problem with its line. Gives the event loop turns; 20,000 conditions take about two seconds of CPU. */
-export const compilePolicy = async (name: string, source: string): Promise<Compiled> => {
-  const steps = compileAll(name, await parseDocumentText(source));
+/** Text → rules, or every problem with its line. `parseLimitMs` bounds the reading of what a caller just sent. Gives the event loop turns; 20,000 conditions take about two seconds of CPU. */
+export const compilePolicy = async (name: string, source: string, parseLimitMs?: number): Promise<Compiled> => {
+  const steps = compileAll(name, await parseDocumentText(source, parseLimitMs));
   let sliceEnd = performance.now() + SLICE_MS;
   for (;;) {
     const step = steps.next();

@@ -21,6 +21,7 @@ import { BUILTIN_NAME, builtinView } from './builtin.js';
 import { type Compiled, type CompiledDocument, compilePolicy } from './compile.js';
 import { MAX_DOCUMENT_BYTES } from './document.js';
 import type { RunningPolicyEngine } from './engine.js';
+import { CHECK_TIME_LIMIT_MS } from './parse-document.js';
 
 export interface PolicyHandlerParts {
   readonly engine: RunningPolicyEngine;
@@ -328,7 +329,7 @@ const makeCompiler = () => {
     if (waiting >= MAX_WAITING)
       throw fail('overloaded', 'Too many policy documents are being checked.', { next: 'Retry in some seconds.', retryAfterMs: 5000 });
     waiting += 1;
-    const compiled = last.then(() => compilePolicy(name, source));
+    const compiled = last.then(() => compilePolicy(name, source, CHECK_TIME_LIMIT_MS));
     last = compiled
       .catch(() => {})
       .finally(() => {
