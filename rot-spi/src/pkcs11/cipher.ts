@@ -1,4 +1,4 @@
-import type { RootRequest, RootResponse, VerificationKey } from '../contract.js';
+import type { BoundKey, RootRequest, RootResponse, VerificationKey } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { ALGORITHMS, type Algorithm, HASH_BYTES, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
 import { CKK } from './constants.js';
@@ -101,6 +101,9 @@ export const decrypt = (context: Context, request: RootRequest<'decrypt'>): Prom
   const { algorithm, tag } = request;
   const tagBytes = tagBytesOf(algorithm, tag?.length ?? request.tagLength);
   const input = toInput(tag === undefined ? request.ciphertext : Buffer.concat([request.ciphertext, tag]));
+  const { spec } = request.key.binding;
+  // A block of another length cannot be one of this key's; some modules read past its end.
+  if (KEY_SPECS[spec].family === 'rsa' && input.length !== KEY_SPECS[spec].bits / 8) return openOnly(context, request.key);
   const toPlaintext = (plaintext: Buffer): RootResponse<'decrypt'> => ({ plaintext });
   return connection.run(
     () => {
@@ -121,6 +124,16 @@ export const decrypt = (context: Context, request: RootRequest<'decrypt'>): Prom
     { repeatable: true, data: 'decryption-failed', suspectData: true, stale: () => keys.forget(request.key) },
   );
 };
+
+/** The reference is still checked first, so that the answer tells nothing about a key that is not the caller's. */
+const openOnly = (context: Context, key: BoundKey): Promise<never> =>
+  context.connection.run(
+    () => {
+      context.keys.openSecret(key);
+      throw new RootFault('decryption-failed', 'the input does not decrypt under this key');
+    },
+    { repeatable: true, stale: () => context.keys.forget(key) },
+  );
 
 /** PKCS#11 has no re-encryption: the plaintext exists for a moment in this process, which is the root's own, and is overwritten. */
 export const reEncrypt = async (context: Context, request: RootRequest<'reEncrypt'>): Promise<RootResponse<'reEncrypt'>> => {

@@ -112,6 +112,7 @@ export const unwrapKey = (context: Context, request: RootRequest<'unwrapKey'>): 
     () => {
       const unwrapping = keys.openSecret(request.unwrappingKey);
       const wrapped = asBuffer(request.wrapped);
+      checkWrappedLength(algorithm, request.unwrappingKey.binding.spec, wrapped.length);
       return withUnwrap(context, request, unwrapping.handle, wrapped, algorithm, (unwrap) =>
         KEY_SPECS[newKey.binding.spec].shape === 'pair'
           ? unwrapPrivate(context, newKey.binding, unwrap)
@@ -120,6 +121,17 @@ export const unwrapKey = (context: Context, request: RootRequest<'unwrapKey'>): 
     },
     { repeatable: false, data: 'decryption-failed', suspectData: true, stale: () => keys.forget(request.unwrappingKey) },
   );
+};
+
+/** Lengths no wrapping can have are not left to the module's care. */
+const checkWrappedLength = (algorithm: Algorithm, spec: KeySpec, bytes: number): void => {
+  const { family, bits } = KEY_SPECS[spec];
+  const least = algorithm === 'aes-kw' ? 3 * KW_BLOCK_BYTES : 2 * KW_BLOCK_BYTES;
+  const keyWrap = algorithm === 'aes-kw' || algorithm === 'aes-kwp';
+  const possible = keyWrap
+    ? bytes % KW_BLOCK_BYTES === 0 && bytes >= least
+    : family !== 'rsa' || (algorithm === 'rsa-aes-kwp' ? bytes >= bits / 8 + least : bytes === bits / 8);
+  if (!possible) throw new RootFault('decryption-failed', 'the input does not decrypt under this key');
 };
 
 const withUnwrap = (
