@@ -14,7 +14,7 @@ const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length &&
  * honest "unknown" (the connection broke while committing), so the store is asked first: a key that is in it, or a store
  * that does not answer, leaves the token object alone. An orphan on the token costs a slot; a destroyed key costs data.
  */
-export const makeCompensation =
+const makeCompensation =
   ({ objects, roots }: Pick<KeyParts, 'objects' | 'roots'>, keys: readonly OutsideKey[]): (() => Promise<void>) =>
   async () => {
     for (const { rootId, reference, binding } of keys) {

@@ -26,7 +26,7 @@ const MAX_SECRET_BITS = 65_536;
 /** SP 800-131A r2 §10: HMAC keys under 112 bits are disallowed. */
 const MIN_HMAC_BITS = 112;
 
-export const checkBits = (spec: KeySpec, bits: number | undefined): number | undefined => {
+const checkBits = (spec: KeySpec, bits: number | undefined): number | undefined => {
   if (bits === undefined) {
     if (KEY_SPECS[spec].bits === 0) throw badField('bits', `A ${spec} needs its length.`, 'Give bits, for example 256.');
     return undefined;

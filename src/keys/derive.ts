@@ -39,7 +39,7 @@ const MAX_ITERATIONS = 10_000_000;
 /** Longest derived secret, bytes. */
 const MAX_LENGTH_BYTES = 8192;
 
-export const deriveParameters = (request: DeriveParameters): DeriveParameters => {
+const deriveParameters = (request: DeriveParameters): DeriveParameters => {
   const { salt, info, iterations, fixedInput, data, hash, cipher, iv } = request;
   if (iterations !== undefined && (!Number.isSafeInteger(iterations) || iterations < MIN_ITERATIONS || iterations > MAX_ITERATIONS)) {
     throw badField('iterations', `Between ${MIN_ITERATIONS} and ${MAX_ITERATIONS}.`, 'Correct it.');

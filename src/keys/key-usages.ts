@@ -26,7 +26,7 @@ const RECORDED: readonly KeyUsage[] = ['export', 'content-commitment', 'certific
 /** What the public half of a pair can be asked to do. */
 const PUBLIC: readonly KeyUsage[] = ['verify', 'encrypt', 'wrap', 'agree', 'derive'];
 
-export const inTableOrder = (usages: Iterable<KeyUsage>): readonly KeyUsage[] => {
+const inTableOrder = (usages: Iterable<KeyUsage>): readonly KeyUsage[] => {
   const set = new Set(usages);
   return KEY_USAGES.filter((u) => set.has(u));
 };

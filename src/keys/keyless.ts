@@ -1,7 +1,7 @@
 import { HASHES } from '@aegis/rot-spi/vocabulary';
 import type { Handlers } from '../domain/index.js';
 import { fail } from '../domain/index.js';
-import { checkPayload } from './cipher.js';
+import { checkPayload } from './cipher-parameters.js';
 import { badField, checkBytes } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
 

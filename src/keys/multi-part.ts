@@ -16,7 +16,7 @@ import {
 } from '../domain/index.js';
 import { chooseAlgorithm } from './chosen-algorithm.js';
 import { pinnedVersion, processVersion, protectVersion, requireUsage, specOf, targetOf, verificationKey } from './chosen-key.js';
-import { checkPayload, cipherParameters, requireOwnIv } from './cipher.js';
+import { checkPayload, cipherParameters, requireOwnIv } from './cipher-parameters.js';
 import { badField, checkBytes } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
 import { resourceOf } from './new-object.js';

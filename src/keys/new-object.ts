@@ -45,7 +45,7 @@ export interface Blueprint {
 }
 
 /** Dates and state of an object made now. An activation date in the past activates (KMIP 1.4 §3.22, transition 1). */
-export const datesOfNew = (
+const datesOfNew = (
   request: Pick<NewObject, 'dates' | 'activate'>,
   now: number,
 ): { readonly dates: ObjectDates; readonly state: ManagedObject['state'] } => {

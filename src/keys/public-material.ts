@@ -10,7 +10,7 @@ const specOfRsa = (bits: number): KeySpec | undefined => {
 };
 
 /** The spec of a public key, as OpenSSL reads it. */
-export const specOfPublicKey = (key: KeyObject): KeySpec | undefined => {
+const specOfPublicKey = (key: KeyObject): KeySpec | undefined => {
   const details = key.asymmetricKeyDetails ?? {};
   if (key.asymmetricKeyType === 'rsa') return specOfRsa(details.modulusLength ?? 0);
   const curve = key.asymmetricKeyType === 'ec' ? details.namedCurve : key.asymmetricKeyType;

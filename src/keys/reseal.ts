@@ -11,8 +11,8 @@ export interface JobJournal {
 }
 
 /** Settings of the service itself live under a tenant that no caller can have. */
-export const SERVICE_TENANT = '$service';
-export const resealSetting = (rootId: string): string => `reseal:${rootId}`;
+const SERVICE_TENANT = '$service';
+const resealSetting = (rootId: string): string => `reseal:${rootId}`;
 
 /**
  * Progress of moving one root's references to its newest sealing key. It is stored with every page it moves, in the same

@@ -141,8 +141,16 @@ export const makeRootRegistry = (options: RootRegistryOptions): RootRegistry => 
     });
   };
 
-  const supports = (description: RootDescription, algorithm: Algorithm, spec: KeySpec): boolean =>
-    description.algorithms.some((a) => a.algorithm === algorithm && a.specs.includes(spec));
+  /** Reports as sets, made once per report: every use of a key asks. */
+  const indexes = new WeakMap<RootDescription, ReadonlySet<string>>();
+  const supports = (description: RootDescription, algorithm: Algorithm, spec: KeySpec): boolean => {
+    let index = indexes.get(description);
+    if (index === undefined) {
+      index = new Set(description.algorithms.flatMap((a) => a.specs.map((s) => `${a.algorithm} ${s}`)));
+      indexes.set(description, index);
+    }
+    return index.has(`${algorithm} ${spec}`);
+  };
 
   const requireAlgorithm = async (id: string, algorithm: Algorithm, spec: KeySpec): Promise<void> => {
     const description = await describe(id);

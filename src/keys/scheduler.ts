@@ -49,7 +49,7 @@ type Step =
   | { readonly kind: 'confirm-root-destroy' };
 
 /** The one thing to do next with an object; dates first, then rotation. */
-export const nextStep = ({ object, versions }: LoadedObject, now: number): Step | undefined => {
+const nextStep = ({ object, versions }: LoadedObject, now: number): Step | undefined => {
   const destroyed = object.state === 'destroyed' || object.state === 'destroyed-compromised';
   const { destroyDue } = object.dates;
   if (destroyed) return destroyDue === undefined ? undefined : { kind: 'confirm-root-destroy' };

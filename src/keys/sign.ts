@@ -3,7 +3,7 @@ import { ALGORITHMS, type Algorithm, HASH_BYTES } from '@aegis/rot-spi/vocabular
 import { type AuthorizedCall, FaultError, type Handlers, type LoadedObject, type ObjectVersion } from '../domain/index.js';
 import { chooseAlgorithm } from './chosen-algorithm.js';
 import { boundKey, pinnedVersion, protectVersion, requireUsage, specOf, targetOf, verificationKey, verifyVersions } from './chosen-key.js';
-import { checkPayload } from './cipher.js';
+import { checkPayload } from './cipher-parameters.js';
 import { badField, checkBytes } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
 import type { UsageAccount } from './usage-accounting.js';

@@ -10,7 +10,7 @@ import type { ObjectStore, SettingStore } from '../../src/storage/ports.js';
 import { type BoundService, Refusal } from '../behaviour/cases/behaviour-case.js';
 import { MemoryStore } from './memory-store.js';
 
-export const bindService =
+const bindService =
   (service: (o: never, r: never, c: Caller) => Promise<Result<unknown>>, caller: Caller): BoundService =>
   async (operation, request) => {
     const result = await service(operation as never, request as never, caller);

@@ -109,6 +109,18 @@ describe('destroying what lives on a token', () => {
   });
 });
 
+describe('plain material on its way in', () => {
+  test.each(['taken in', 'refused by the root', 'refused before'])('is zeroed when %s', async (how) => {
+    const material = new Uint8Array(32).fill(7);
+    if (how === 'refused by the root') token.refuse('importKey', new RootFault('unavailable', 'gone'));
+    const root = how === 'refused before' ? { root: 'nowhere' } : {};
+    const work = s.alice('register', { type: 'symmetric-key', spec: 'aes-256', format: 'raw', material, ...root });
+    if (how === 'taken in') await work;
+    else await refusalOf(work);
+    expect(material.every((b) => b === 0)).toBe(true);
+  });
+});
+
 describe('faults of a root', () => {
   test.each([
     ['unavailable', 'root-unavailable'],

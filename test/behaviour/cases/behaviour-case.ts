@@ -53,4 +53,3 @@ export interface BehaviourCase {
 }
 
 export const utf8 = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'utf8'));
-export const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'));

@@ -53,6 +53,28 @@ export const importExportCases: readonly BehaviourCase[] = [
     },
   },
   {
+    name: 'refuses material that is not what it is said to be, and keeps nothing of it',
+    needs: { import: ['ec-p256', 'aes-256'] },
+    run: async ({ alice, name }) => {
+      const other = generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey.export({ format: 'der', type: 'pkcs8' });
+      const wrong = [
+        { type: 'private-key', spec: 'ec-p256', format: 'pkcs8', material: bytes(other) },
+        { type: 'private-key', spec: 'ec-p256', format: 'pkcs8', material: bytes(randomBytes(40)) },
+        { type: 'private-key', spec: 'ec-p256', format: 'raw', material: bytes(randomBytes(32)) },
+        { type: 'symmetric-key', spec: 'aes-256', format: 'raw', material: bytes(randomBytes(31)) },
+        { type: 'symmetric-key', spec: 'aes-256', format: 'raw', material: new Uint8Array(0) },
+        { type: 'symmetric-key', spec: 'ec-p256', format: 'raw', material: bytes(randomBytes(32)) },
+        { type: 'symmetric-key', format: 'raw', material: bytes(randomBytes(32)) },
+      ] as const;
+      const label = name('wrong');
+      for (const one of wrong) {
+        const fault = await refusalOf(alice('register', { ...one, names: [label] }));
+        expect(fault.code).toBe('invalid-field');
+      }
+      expect((await alice('locate', { name: label })).items).toEqual([]);
+    },
+  },
+  {
     name: 'keeps secret data and opaque objects exactly as they came',
     needs: { import: ['secret'] },
     run: async ({ alice }) => {
