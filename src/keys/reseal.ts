@@ -65,7 +65,7 @@ export const jobRecord = (
   at,
   plane: 'internal',
   requestId: `scheduler-${at}`,
-  actor: { kind: 'service', id: 'internal:scheduler', name: 'scheduler', method: 'internal' },
+  actor: { kind: 'service', id: 'system:scheduler', name: 'system:scheduler', method: 'internal', credentialId: 'system:scheduler' },
   operation,
   action,
   outcome,
