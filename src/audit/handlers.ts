@@ -20,7 +20,7 @@ import { verifyStored } from './verify-stored.js';
 export interface AuditHandlerParts {
   readonly audit: AuditStore;
   readonly journal: Pick<RunningJournal, 'health'>;
-  readonly sequencer: Pick<Sequencer, 'health'>;
+  readonly sequencer: Pick<Sequencer, 'health' | 'round'>;
 }
 export type AuditHandlers = Pick<Handlers, 'list-audit' | 'verify-audit' | 'audit-health' | 'export-audit'>;
 
@@ -29,6 +29,7 @@ const MAX_PAGE = 1000;
 const MAX_FILTER_TEXT = 256;
 const MAX_WAITING_VERIFICATIONS = 4;
 const CHUNK_BYTES = 64 * 1024;
+const CHECKPOINT_WAIT_MS = 3000;
 const TEXT_FILTERS = ['actor', 'parent', 'action', 'operation', 'resource', 'requestId', 'plane'] as const;
 const OUTCOMES: readonly string[] = ['intent', 'success', 'refused', 'failed'];
 /** More leaves behind than this and the sequencer is not keeping up. */
@@ -121,6 +122,16 @@ export const auditHealth = async (parts: AuditHandlerParts): Promise<AuditHealth
   };
 };
 
+/** A checkpoint over everything up to now, so that what is exported is signed for; the export goes on without when it can't be had. */
+const checkpointNow = async (sequencer: AuditHandlerParts['sequencer']): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CHECKPOINT_WAIT_MS);
+  });
+  await Promise.race([sequencer.round(true).catch(() => undefined), late]);
+  clearTimeout(timer);
+};
+
 const exportChunks = (audit: AuditStore, call: AuthorizedCall<'export-audit'>): OperationResponse<'export-audit'> => {
   const filter = toFilter(call.request);
   const format = call.request.format ?? 'jsonl';
@@ -147,6 +158,10 @@ export const makeAuditHandlers = (parts: AuditHandlerParts): AuditHandlers => {
       return answer(result, { valid: result.valid, records: result.records, checkpoints: result.checkpoints });
     },
     'audit-health': async () => answer(await auditHealth(parts)),
-    'export-audit': async (call) => answer(exportChunks(audit, call), { format: call.request.format ?? 'jsonl' }),
+    'export-audit': async (call) => {
+      const response = exportChunks(audit, call);
+      if (call.request.format !== 'csv') await checkpointNow(parts.sequencer);
+      return answer(response, { format: call.request.format ?? 'jsonl' });
+    },
   };
 };

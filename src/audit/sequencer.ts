@@ -152,13 +152,21 @@ export const makeSequencer = (options: SequencerOptions): Sequencer => {
     adopt(checkpoint);
   };
 
-  const round = async (force = false): Promise<boolean> => {
+  const roundNow = async (force: boolean): Promise<boolean> => {
     const done = await cluster.exclusively(LOCK, async () => {
       await publish(await foldAll(audit, options.batch ?? 1000), force);
       return true;
     });
     problem = undefined;
     return done === true;
+  };
+
+  /** One at a time in this process: a lock of the same session would let both in. */
+  let tail: Promise<unknown> = Promise.resolve();
+  const round = (force = false): Promise<boolean> => {
+    const next = tail.then(() => roundNow(force));
+    tail = next.catch(() => undefined);
+    return next;
   };
 
   const guarded = async (): Promise<void> => {
@@ -189,6 +197,7 @@ export const makeSequencer = (options: SequencerOptions): Sequencer => {
       stopped = true;
       clearTimeout(timer);
       await running;
+      await tail;
     },
     round,
     health: () => ({

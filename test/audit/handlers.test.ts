@@ -83,6 +83,28 @@ describe('the audit operations', () => {
     expect(await verifyExport(linesOf(text.trimEnd().split('\n')))).toMatchObject({ valid: true, records: 10, omitted: 11 });
   });
 
+  it('sign for what they export, and export also when that can not be had', async () => {
+    const log = makeMemoryAudit();
+    const journal = makeJournal({ store: log.journal, audit: log.audit, nodeId: 'node-1', bootId: 'b', clock: Date.now });
+    const signer = makeSigner();
+    let down = false;
+    const sequencer = makeSequencer({
+      audit: log.audit,
+      cluster: log.cluster,
+      sign: async (data) => (down ? Promise.reject(new Error('down')) : signer.sign(data)),
+    });
+    const handlers = makeAuditHandlers({ audit: log.audit, journal, sequencer });
+    const exported = async () =>
+      verifyExport(
+        linesOf((await readChunks((await handlers['export-audit'](callOf('export-audit', {}))).response.chunks)).trimEnd().split('\n')),
+      );
+    await journal.commit(draft(), []);
+    expect(await exported()).toMatchObject({ valid: true, records: 1, provenTreeSize: 1 });
+    down = true;
+    await journal.commit(draft(), []);
+    expect(await exported()).toMatchObject({ valid: true, records: 2, provenTreeSize: 1 });
+  });
+
   it('export CSV without formulas, one row per record, of the own tenant', async () => {
     const { handlers } = build();
     const { response } = await handlers['export-audit'](callOf('export-audit', { format: 'csv' }));
