@@ -284,6 +284,52 @@ describe('context strings', () => {
   });
 });
 
+describe('bounded work', () => {
+  test('PBKDF2 stops at two million iterations, over all output blocks at four', async () => {
+    const root = await openSoftwareRoot({
+      id: 'w',
+      kind: 'software',
+      seal: { kind: 'key-file', path: join(directory, 'work.key'), create: true },
+    });
+    const secret: KeyBinding = { ...binding('secret'), usage: ['derive'] };
+    const key = { reference: (await root.call('generateKey', { binding: secret })).reference, binding: secret };
+    const derive = (iterations: number, length: number) =>
+      root.call('derive', { key, algorithm: 'pbkdf2-hmac-sha1', salt: Buffer.alloc(16), iterations, newKey: { binding: secret, length } });
+    await expect(derive(2_000_001, 20)).rejects.toMatchObject({ code: 'limit-exceeded' });
+    await expect(derive(100_000, 8_192)).rejects.toMatchObject({ code: 'limit-exceeded' });
+    expect((await derive(1_000, 8_192)).bits).toBe(65_536);
+    await root.close();
+  });
+
+  test('the host is not blocked while an RSA pair is made or a password is stretched', async () => {
+    const root = await openSoftwareRoot({ id: 'w', kind: 'software', seal: { kind: 'key-file', path: join(directory, 'work.key') } });
+    const secret: KeyBinding = { ...binding('secret'), usage: ['derive'] };
+    const key = { reference: (await root.call('generateKey', { binding: secret })).reference, binding: secret };
+    let done = false;
+    const slow = Promise.all([
+      root.call('generateKeyPair', { binding: binding('rsa-3072') }),
+      root.call('derive', {
+        key,
+        algorithm: 'pbkdf2-hmac-sha512',
+        salt: Buffer.alloc(16),
+        iterations: 300_000,
+        newKey: { binding: secret, length: 32 },
+      }),
+    ]).then(() => {
+      done = true;
+    });
+    let served = 0;
+    while (!done) {
+      await root.call('random', { length: 16 });
+      await new Promise((resolve) => setImmediate(resolve));
+      served += 1;
+    }
+    await slow;
+    expect(served).toBeGreaterThan(50);
+    await root.close();
+  });
+});
+
 describe('start', () => {
   test('the capability report comes from a trial that is quick, and the root from one config', async () => {
     const root = await openSoftwareRoot({

@@ -264,6 +264,7 @@ export const REQUEST_CHECKS: { readonly [C in RootCallName]: RequestCheck<C> } =
   importKey: (request, can) => {
     const spec = checkBinding(request.binding);
     checkImported(spec, can);
+    checkBytes(request.material, 'material', MAX_MATERIAL_BYTES, 1);
     checkMaterial(spec, request.format, request.material);
     return request;
   },

@@ -244,6 +244,8 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
       });
       await invalid(
         'importKey',
+        { binding: session.binding('aes-256'), format: 'raw' },
+        { binding: session.binding('aes-256'), format: 'raw', material: 'x'.repeat(32) },
         raw('aes-256', 31),
         raw('aes-256', 33),
         raw('aes-256', 0),

@@ -75,7 +75,7 @@ export const makeSoftwareCalls = (parts: SoftwareParts): SoftwareCalls => {
     random: ({ length }) => ({ bytes: randomBytes(length) }),
     digest: ({ hash: name, data }) => ({ digest: hash(name, data, 'buffer') }),
     beginOperation: (request) => {
-      checkContext(request.algorithm, request);
+      if (request.kind === 'sign' || request.kind === 'verify') checkContext(request.algorithm, request);
       return multiPart.begin(request);
     },
     updateOperation: multiPart.update,

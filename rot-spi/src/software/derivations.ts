@@ -1,5 +1,6 @@
 import { createHash, createHmac, type KeyObject, pbkdf2 } from 'node:crypto';
 import { promisify } from 'node:util';
+import { MAX_PBKDF2_ITERATIONS } from '../checks/primitives.js';
 import type { DeriveParameters } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { withZeroised } from '../secret.js';
@@ -119,6 +120,17 @@ const simple = (key: KeyObject, spec: Spec, algorithm: Algorithm, parameters: De
   return cut(encryptSymmetric(key, spec, parameters.cipher, data, iv).ciphertext, length);
 };
 
+/** Every output block costs all iterations again (RFC 8018 §5.2 step 3), so length multiplies the work. */
+const checkPbkdf2Work = (hash: HashName, iterations: number, length: number): void => {
+  const blocks = Math.ceil(length / HASH_BYTES[hash]);
+  if (iterations * blocks > 2 * MAX_PBKDF2_ITERATIONS)
+    throw new RootFault(
+      'limit-exceeded',
+      `${iterations} iterations for ${length} bytes are too much work for one call`,
+      'Derive one hash length and expand it with HKDF.',
+    );
+};
+
 /** Derives `length` bytes; the caller zeroes them. PBKDF2 runs in the thread pool. */
 export const deriveBytes = async (
   key: KeyObject,
@@ -134,6 +146,7 @@ export const deriveBytes = async (
     return hkdf(key, hash, parameters, length);
   }
   if (algorithm.startsWith('pbkdf2')) {
+    checkPbkdf2Work(hash, parameters.iterations ?? 1, length);
     const password = key.export();
     try {
       return await pbkdf2Async(password, parameters.salt ?? EMPTY, parameters.iterations ?? 1, length, hash);

@@ -60,7 +60,9 @@ export const honoursContext = (privateKey: KeyObject, publicKey: KeyObject): boo
   }
 };
 
-/** RSA takes milliseconds and goes to the thread pool; everything else is quicker than the way there. */
+const SLOW_FAMILIES: ReadonlySet<string> = new Set(['rsa', 'slh-dsa']);
+
+/** RSA takes milliseconds, SLH-DSA up to seconds; they go to the thread pool; everything else is quicker than the way there. */
 export const makeSignature = (
   key: SigningKey,
   algorithm: Algorithm,
@@ -71,7 +73,9 @@ export const makeSignature = (
   const options = nativeOptions(algorithm, parameters);
   if (options !== undefined) {
     const native = { key: privateKey, ...options };
-    return key.spec.family === 'rsa' ? signAsync(nativeHash(algorithm), data, native) : signOnce(nativeHash(algorithm), data, native);
+    return SLOW_FAMILIES.has(key.spec.family)
+      ? signAsync(nativeHash(algorithm), data, native)
+      : signOnce(nativeHash(algorithm), data, native);
   }
   if (algorithm === 'rsa-pkcs1-raw') return pkcs1SignRaw(privateKey, data);
   if (algorithm === 'ecdsa-raw') return signEcDigest(key, data, parameters);
