@@ -80,7 +80,9 @@ const requireOtherAdmin = async (store: IdentityStore, tenant: string, id: strin
     if (other !== undefined) return other;
     cursor = page.next;
   } while (cursor !== undefined);
-  throw fail('conflict', 'This is the last enabled administrator of the tenant.', { next: 'Make somebody else an administrator first.' });
+  throw fail('wrong-state', 'This is the last enabled administrator of the tenant.', {
+    next: 'Make somebody else an administrator first.',
+  });
 };
 
 const bump = (principal: Principal): Change => ({

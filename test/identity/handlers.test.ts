@@ -224,7 +224,7 @@ describe('the last administrator', () => {
       handlers['update-principal'](callAs(admin, 'update-principal', { id: admin.id, roles: ['operator'] })),
     ];
     for (const attempt of attempts)
-      expect(await faultOf(attempt)).toMatchObject({ code: 'conflict', message: expect.stringContaining('last') });
+      expect(await faultOf(attempt)).toMatchObject({ code: 'wrong-state', message: expect.stringContaining('last') });
     expect(
       await faultOf(handlers['update-principal'](callAs(admin, 'update-principal', { id: admin.id, tags: { a: 'b' } }))),
     ).toBeUndefined();

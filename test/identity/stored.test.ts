@@ -97,7 +97,7 @@ describe('on PostgreSQL', () => {
     expect((await faultOf(identify(issued.token)))?.code).toBe('credential-revoked');
     await run(admin, 'delete-principal', { id: ci.id });
     expect((await faultOf(identify(issued.token)))?.code).toBe('unauthenticated');
-    expect((await faultOf(run(admin, 'delete-principal', { id: admin.id })))?.code).toBe('conflict');
+    expect((await faultOf(run(admin, 'delete-principal', { id: admin.id })))?.code).toBe('wrong-state');
   });
 
   it('certificates lead to one principal only', async () => {
@@ -136,7 +136,8 @@ describe('on PostgreSQL', () => {
       const admins = (await test.storage.identity.listPrincipals('default', {}, { limit: 100 })).items.filter(
         (p) => p.roles.includes('admin') && !p.disabled,
       );
-      expect(outcomes.sort()).toEqual(['conflict', 'done']);
+      expect(outcomes.filter((outcome) => outcome === 'done')).toHaveLength(1);
+      expect(outcomes.filter((outcome) => outcome === 'conflict' || outcome === 'wrong-state')).toHaveLength(1);
       expect(admins).toHaveLength(1);
       if (admins[0]?.id !== one.id) break;
     }
