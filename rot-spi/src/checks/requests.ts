@@ -209,22 +209,14 @@ const checkKem = (spec: Spec, can: Capabilities): void => {
   fittingRow(can, 'ml-kem', 'kem', spec);
 };
 
-const BEGIN_USAGE: Readonly<Record<string, KeyUsage>> = {
-  encrypt: 'encrypt',
-  decrypt: 'decrypt',
-  sign: 'sign',
-  verify: 'verify',
-  mac: 'mac',
-  macVerify: 'mac-verify',
-};
-const BEGIN_KIND: Readonly<Record<string, AlgorithmKind>> = {
-  encrypt: 'cipher',
-  decrypt: 'cipher',
-  sign: 'signature',
-  verify: 'signature',
-  mac: 'mac',
-  macVerify: 'mac',
-};
+const BEGIN: ReadonlyMap<unknown, readonly [KeyUsage, AlgorithmKind]> = new Map([
+  ['encrypt', ['encrypt', 'cipher']],
+  ['decrypt', ['decrypt', 'cipher']],
+  ['sign', ['sign', 'signature']],
+  ['verify', ['verify', 'signature']],
+  ['mac', ['mac', 'mac']],
+  ['macVerify', ['mac-verify', 'mac']],
+]);
 
 const checkBegin: RequestCheck<'beginOperation'> = (request, can) => {
   if (request.kind === 'digest') {
@@ -232,9 +224,9 @@ const checkBegin: RequestCheck<'beginOperation'> = (request, can) => {
     if (request.hash === undefined || !can.hashes.has(request.hash)) throw unsupported('this root does not have this hash');
     return request;
   }
-  const kind = BEGIN_KIND[request.kind];
-  const usage = BEGIN_USAGE[request.kind];
-  if (kind === undefined || usage === undefined) throw invalid('kind of operation is not known');
+  const rule = BEGIN.get(request.kind);
+  if (rule === undefined) throw invalid('kind of operation is not known');
+  const [usage, kind] = rule;
   if (request.key === undefined) throw invalid(`${request.kind} needs a key`);
   const spec = checkVerificationKey(request.key);
   if (!isBound(request.key) && request.kind !== 'verify' && request.kind !== 'encrypt') throw invalid(`${request.kind} needs a bound key`);
