@@ -3,25 +3,19 @@ import {
   type FaultError,
   fail,
   type Handlers,
-  type ManagedObject,
   OPERATION_TABLE,
-  type OperationName,
   type Page,
   type Planned,
   type PolicyDocument,
-  type PolicyProblem,
-  type Principal,
-  parseObjectRef,
-  REQUEST_FIELD_TYPES,
-  REQUEST_FIELDS,
 } from '../domain/index.js';
 import type { PolicyQuestion } from '../guard/ports.js';
 import type { IdentityStore, ObjectStore, PolicyStore } from '../storage/ports.js';
 import { BUILTIN_NAME, builtinView } from './builtin.js';
 import { type Compiled, type CompiledDocument, compilePolicy } from './compile.js';
-import { MAX_DOCUMENT_BYTES } from './document.js';
 import type { RunningPolicyEngine } from './engine.js';
 import { CHECK_TIME_LIMIT_MS } from './parse-document.js';
+import { invalidDocument, requireSource } from './source-rules.js';
+import { testPolicy } from './test-policy.js';
 
 export interface PolicyHandlerParts {
   readonly engine: RunningPolicyEngine;
@@ -42,8 +36,6 @@ const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
 /** Of all documents of one tenant together; bounds memory. */
 const MAX_TENANT_STATEMENTS = 100_000;
-const PROBLEMS_IN_MESSAGE = 10;
-const MAX_CONTEXT = 64;
 const MAX_WAITING = 16;
 
 interface Parts extends PolicyHandlerParts {
@@ -73,23 +65,6 @@ const requireWritable = (value: unknown): string => {
       name === BUILTIN_NAME ? 'Write a document of your own; a deny statement in it narrows what the roles allow.' : 'Use another name.',
   });
 };
-const requireSource = (source: unknown): string => {
-  if (typeof source !== 'string') throw fail('invalid-field', '`source` must be the text of a document.', { field: 'source' });
-  if (Buffer.byteLength(source) > MAX_DOCUMENT_BYTES)
-    throw fail('payload-too-large', `A policy document has at most ${MAX_DOCUMENT_BYTES} bytes.`, { field: 'source', next: 'Split it.' });
-  // PostgreSQL's text can't hold it.
-  if (source.includes('\u0000')) throw fail('invalid-field', 'The document holds U+0000.', { field: 'source' });
-  return source;
-};
-
-const problemText = (problems: readonly PolicyProblem[]): string => {
-  const shown = problems.slice(0, PROBLEMS_IN_MESSAGE).map((p) => `line ${p.line}${p.path === '' ? '' : ` (${p.path})`}: ${p.reason}`);
-  const more = problems.length - shown.length;
-  return `The document is not valid. ${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}.`;
-};
-const invalid = (problems: readonly PolicyProblem[]): FaultError =>
-  fail('invalid-field', problemText(problems), { field: 'source', next: 'Mend it; `aegis policy validate` lists every problem.' });
-
 /** The caller's own question, for the operation it is making on the document of that name. */
 const ownQuestion = (call: AuthorizedCall, name: string): PolicyQuestion => ({
   principal: call.principal,
@@ -193,7 +168,7 @@ const put = async (parts: Parts, call: AuthorizedCall<'put-policy'>): Promise<Pl
     };
     return { response, changes: [], detail: { problems: compiled.problems.length } };
   }
-  if (compiled.document === undefined) throw invalid(compiled.problems);
+  if (compiled.document === undefined) throw invalidDocument(compiled.problems);
   refuseDisarming(mode, current);
   refuseTooMany(parts, call.tenant, compiled.document);
   // Going over to dry-run, or staying there, takes a document's rules away rather than adding them.
@@ -211,7 +186,7 @@ const rollback = async (parts: Parts, call: AuthorizedCall<'rollback-policy'>): 
   if (old === undefined)
     throw fail('not-found', `There is no version ${version} of policy \`${name}\`.`, { field: 'version', next: 'List its history.' });
   const compiled = await parts.compile(name, old.source);
-  if (compiled.document === undefined) throw invalid(compiled.problems);
+  if (compiled.document === undefined) throw invalidDocument(compiled.problems);
   refuseDisarming(old.mode, current);
   refuseLockOut(parts.engine, call, name, old.mode === 'enforce' ? compiled.document : null);
   return planVersion(parts, call, old, current);
@@ -244,81 +219,6 @@ const get = async (parts: Parts, call: AuthorizedCall<'get-policy'>): Promise<Po
 const list = async (parts: Parts, call: AuthorizedCall<'list-policies'>): Promise<Page<PolicyDocument>> => {
   const page = await parts.store.list(call.tenant, toPage(call.request));
   return page.next === undefined ? { items: [...page.items, builtinView(call.tenant)] } : page;
-};
-
-// --- test-policy ---
-
-const subjectOf = async (
-  parts: Parts,
-  call: AuthorizedCall<'test-policy'>,
-): Promise<Pick<PolicyQuestion, 'principal' | 'parent' | 'authentication'>> => {
-  const { principalId } = call.request;
-  if (principalId === undefined || principalId === call.principal.id) {
-    const { principal, authentication, parent } = call;
-    return { principal, authentication, ...(parent === undefined ? {} : { parent }) };
-  }
-  const principal = await parts.identity.principal(call.tenant, principalId);
-  if (principal === undefined || principal.tenant !== call.tenant)
-    throw fail('not-found', 'No such principal.', { field: 'principalId', next: 'List principals.' });
-  const parent: Principal | undefined =
-    principal.kind === 'agent' ? await parts.identity.principal(call.tenant, principal.parentId) : undefined;
-  return { principal, authentication: { method: 'token', credentialId: 'test' }, ...(parent === undefined ? {} : { parent }) };
-};
-
-const objectOf = async (parts: Parts, call: AuthorizedCall<'test-policy'>): Promise<ManagedObject | undefined> => {
-  const { key } = call.request;
-  if (key === undefined) return undefined;
-  const loaded = await parts.objects.load(call.tenant, parseObjectRef(key).ref);
-  if (loaded === undefined || loaded.object.tenant !== call.tenant)
-    throw fail('not-found', 'No such object.', { field: 'key', next: 'Check the id or alias.' });
-  return loaded.object;
-};
-
-/** `source`, `plane` and `now` (ms) stand for the call; everything else for request fields. */
-const contextOf = (call: AuthorizedCall<'test-policy'>): Pick<PolicyQuestion, 'source' | 'plane' | 'now' | 'request'> => {
-  const { source, plane, now, ...request } = (call.request.context ?? {}) as Record<string, unknown>;
-  const names = Object.keys(request);
-  const unknown = names.find((name) => !Object.hasOwn(REQUEST_FIELD_TYPES, name));
-  if (unknown !== undefined || names.length > MAX_CONTEXT)
-    throw fail('invalid-field', `Conditions know no request field \`${(unknown ?? '…').slice(0, 60)}\`.`, {
-      field: 'context',
-      next: 'See the list of request fields in docs/policy.md.',
-    });
-  // As in a real call: an absent flag is false.
-  for (const name of REQUEST_FIELDS[call.request.operation]) if (REQUEST_FIELD_TYPES[name].type === 'flag') request[name] ??= false;
-  return {
-    source: typeof source === 'string' ? source : (call.source ?? 'local'),
-    plane: typeof plane === 'string' ? (plane as PolicyQuestion['plane']) : call.plane,
-    now: typeof now === 'number' && Number.isFinite(now) && Math.abs(now) < 8e15 ? now : call.now,
-    request,
-  };
-};
-
-const test = async (parts: Parts, call: AuthorizedCall<'test-policy'>): Promise<Planned<'test-policy'>> => {
-  const operation = call.request.operation as OperationName;
-  if (!Object.hasOwn(OPERATION_TABLE, operation)) throw fail('invalid-field', 'No such operation.', { field: 'operation' });
-  const subject = await subjectOf(parts, call);
-  const object = await objectOf(parts, call);
-  const question: PolicyQuestion = {
-    ...subject,
-    ...contextOf(call),
-    operation,
-    action: OPERATION_TABLE[operation].action,
-    tenant: call.tenant,
-    ...(object === undefined ? {} : { object }),
-  };
-  const { candidate } = call.request;
-  if (candidate === undefined) {
-    const { effect, statement, reason, dryRun } = parts.engine.decide(question);
-    const explanation = parts.engine.explain(question);
-    return { response: { effect, statement, reason, explanation, ...(dryRun === undefined ? {} : { dryRun }) }, changes: [] };
-  }
-  const compiled = await parts.compile('candidate', requireSource(candidate));
-  if (compiled.document === undefined) throw invalid(compiled.problems);
-  const decision = parts.engine.decideAfter({ tenant: call.tenant, name: 'candidate', document: compiled.document }, question);
-  const { effect, statement, reason, dryRun } = decision;
-  const explanation = parts.engine.explain(question, compiled.document);
-  return { response: { effect, statement, reason, explanation, ...(dryRun === undefined ? {} : { dryRun }) }, changes: [] };
 };
 
 /** Documents that callers want compiled, one after the other: a large one takes seconds of CPU. The engine's own don't queue here. */
@@ -358,5 +258,5 @@ const handlersOf = (parts: Parts): PolicyHandlers => ({
     if (page.items.length === 0 && call.request.cursor === undefined) throw notFound(name);
     return { response: page, changes: [] };
   },
-  'test-policy': (call) => test(parts, call),
+  'test-policy': (call) => testPolicy(parts, call),
 });

@@ -1,9 +1,10 @@
 // CPU of the guard without the operation: no-op identity, policy, store, handler and journal. Target: ≤ 30 µs a call.
-// Run: npm run build && node test/bench/guard.mjs [calls]
+// Run: npm run build && [AEGIS_BENCH_CALLS=n] node test/bench/guard.mjs
 import { OPERATION_NAMES } from '../../dist/domain/index.js';
 import { makeGuard } from '../../dist/guard/guard.js';
+import { atMost, showFigure } from './figure.mjs';
 
-const CALLS = Number(process.argv[2] ?? 100_000);
+const CALLS = Number(process.env.AEGIS_BENCH_CALLS ?? 100_000);
 const principal = {
   kind: 'human',
   id: 'p1',
@@ -65,21 +66,23 @@ export const measureGuard = async (calls = CALLS) => {
   const { signal } = new AbortController();
   const call = (i) =>
     guard('sign', request, { plane: 'rest', credential: { kind: 'bearer', token: 'x' }, requestId: `r${i}`, source: '10.0.0.1', signal });
-  const run = async (n) => {
+  const repeat = async (n) => {
     for (let i = 0; i < n; i += 1) {
       const answer = await call(i);
       if (!answer.ok) throw new Error(answer.fault.message);
     }
   };
-  await run(Math.min(20_000, calls));
+  await repeat(Math.min(20_000, calls));
   records = 0;
   const before = process.cpuUsage();
-  await run(calls);
+  await repeat(calls);
   const used = process.cpuUsage(before);
   if (records !== calls) throw new Error(`${records} records of ${calls} calls`);
   return (used.user + used.system) / calls;
 };
 
-if (import.meta.url === `file://${process.argv[1]}`) {
-  console.log(`guard: ${(await measureGuard()).toFixed(2)} µs CPU per call (sign, with intent and abort signal; target ≤ 30)`);
-}
+export const run = async () => [
+  atMost('Guard without the operation', await measureGuard(), 30, 'µs CPU a call', 'sign: intent, abort signal, no-op parts'),
+];
+
+if (import.meta.url === `file://${process.argv[1]}`) for (const figure of await run()) console.log(showFigure(figure));

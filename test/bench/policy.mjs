@@ -1,8 +1,9 @@
 // One decision among 10,000 statements. Target: ≤ 10 µs of CPU.
-// Run: npm run build && node test/bench/policy.mjs [decisions]
+// Run: npm run build && [AEGIS_BENCH_CALLS=n] node test/bench/policy.mjs
 import { makePolicyEngine } from '../../dist/policy/engine.js';
+import { atMost, showFigure } from './figure.mjs';
 
-const DECISIONS = Number(process.argv[2] ?? 200_000);
+const DECISIONS = Number(process.env.AEGIS_BENCH_CALLS ?? 100_000);
 const STATEMENTS = 10_000;
 
 /** How 10,000 statements may be spread; each is decided among all of them. */
@@ -96,7 +97,7 @@ export const measurePolicy = async (shape, decisions = DECISIONS) => {
   if (status.problem !== undefined) throw new Error(status.problem);
   // Fresh request and object each time, as in real calls; principals come out of a cache.
   const questions = Array.from({ length: 2000 }, (_, i) => questionAt(i));
-  const run = (n) => {
+  const repeat = (n) => {
     let allowed = 0;
     for (let i = 0; i < n; i += 1) {
       const question = { ...questions[i % questions.length] };
@@ -105,19 +106,22 @@ export const measurePolicy = async (shape, decisions = DECISIONS) => {
     }
     return allowed;
   };
-  run(20_000);
+  repeat(20_000);
   const before = process.cpuUsage();
-  run(decisions);
+  repeat(decisions);
   const used = process.cpuUsage(before);
   await engine.close();
   return { us: (used.user + used.system) / decisions, loadMs, statements: status.statements };
 };
 
-if (import.meta.url === `file://${process.argv[1]}`) {
+export const run = async () => {
+  const figures = [];
   for (const shape of Object.keys(SHAPES)) {
     const { us, loadMs, statements } = await measurePolicy(shape);
-    console.log(
-      `policy: ${us.toFixed(2)} µs per decision and limit check, ${statements} statements (${shape}); loaded in ${Math.round(loadMs)} ms`,
-    );
+    const detail = `${statements} statements, loaded in ${Math.round(loadMs)} ms`;
+    figures.push(atMost(`Policy decision and limits, ${shape}`, us, 10, 'µs CPU', detail));
   }
-}
+  return figures;
+};
+
+if (import.meta.url === `file://${process.argv[1]}`) for (const figure of await run()) console.log(showFigure(figure));

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Change, Fault } from '../../src/domain/index.js';
 import { makePolicyDirectory } from '../../src/policy/directory.js';
 import { makePolicyEngine } from '../../src/policy/engine.js';
+import { makeSerial } from '../../src/policy/serial.js';
 import { allow, ask, document, engineOf, key, makeStore, NOW, person } from './fixture.js';
 
 const alice = person('alice');
@@ -132,6 +133,32 @@ describe('loading', () => {
     store.put('d', DENY);
     await Promise.all([first, engine.reload()]);
     expect(engine.decide(sign).effect).toBe('deny');
+  });
+});
+
+describe('jobs in turn', () => {
+  it('never overlap, share while queued, and run again for who asks during one', async () => {
+    const log: string[] = [];
+    let runs = 0;
+    const job = makeSerial(async () => {
+      runs += 1;
+      const run = runs;
+      log.push(`begin ${run}`);
+      await soon();
+      log.push(`end ${run}`);
+      if (run === 1) throw new Error('first');
+    });
+    const first = job();
+    await Promise.resolve();
+    const [second, third] = [job(), job()];
+    expect(second).toBe(third);
+    await expect(first).rejects.toThrow('first');
+    const fourth = job();
+    await Promise.all([second, fourth]);
+    await job();
+    expect(log).toEqual([...new Set(log)]);
+    for (let i = 0; i < log.length; i += 2) expect(log[i + 1]).toBe(log[i]?.replace('begin', 'end'));
+    expect(runs).toBeGreaterThanOrEqual(3);
   });
 });
 
