@@ -19,7 +19,7 @@ import {
 const USAGES: ReadonlySet<string> = new Set(KEY_USAGES);
 const MAX_VERSION = 0xffff_ffff;
 
-export const checkSpec = (value: unknown): KeySpecRow & { readonly name: KeySpec } => {
+const checkSpec = (value: unknown): KeySpecRow & { readonly name: KeySpec } => {
   if (typeof value !== 'string' || !isKeySpec(value)) throw unsupported('this key specification is not known');
   return KEY_SPECS[value] as KeySpecRow & { readonly name: KeySpec };
 };

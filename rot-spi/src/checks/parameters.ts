@@ -42,7 +42,7 @@ const blockBytes = (row: AlgorithmRow): number | undefined => {
   return row.name.startsWith('des3') ? 8 : 16;
 };
 
-export const checkIv = (row: AlgorithmRow, iv: Uint8Array | undefined, required: boolean): void => {
+const checkIv = (row: AlgorithmRow, iv: Uint8Array | undefined, required: boolean): void => {
   if (iv === undefined) {
     if (required && row.ivLength !== undefined) throw invalid(`${row.name} needs the IV it was encrypted with`);
     return;
@@ -54,7 +54,7 @@ export const checkIv = (row: AlgorithmRow, iv: Uint8Array | undefined, required:
     throw invalid(`an IV of ${iv.length} bytes does not fit ${row.name}`);
 };
 
-export const checkTagLength = (row: AlgorithmRow, tagLength: number): void => {
+const checkTagLength = (row: AlgorithmRow, tagLength: number): void => {
   const fits = row.name.startsWith('aes-gcm') ? GCM_TAG_BYTES.has(tagLength) : tagLength === row.tagLength;
   if (!fits) throw invalid(`${row.name} cannot have a tag of ${tagLength} bytes`);
 };

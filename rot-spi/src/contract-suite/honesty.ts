@@ -41,7 +41,7 @@ const PARTABLE = (row: Row): boolean =>
   (row.kind === 'signature' && row.hash !== undefined && (row.families.includes('rsa') || row.families.includes('ec')));
 
 /** Everything the vocabulary names and this root does not have. */
-export const gapsOf = (description: RootDescription): readonly string[] => {
+const gapsOf = (description: RootDescription): readonly string[] => {
   const held = new Map(description.specs.map((line) => [line.spec, line]));
   const lines = new Map(description.algorithms.map((line) => [line.algorithm, line]));
   const gaps: string[] = CALLS.filter((call) => !description.powers.includes(call)).map((call) => `power:${call}`);

@@ -31,7 +31,7 @@ export const readDer = (bytes: Uint8Array, at = 0): Der | undefined => {
 };
 
 /** The elements of a constructed value, or undefined when it does not divide into whole ones. */
-export const readAll = (content: Uint8Array): readonly Der[] | undefined => {
+const readAll = (content: Uint8Array): readonly Der[] | undefined => {
   const elements: Der[] = [];
   for (let at = 0; at < content.length; ) {
     const element = readDer(content, at);

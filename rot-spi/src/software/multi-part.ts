@@ -37,7 +37,7 @@ export interface MultiPartLimits {
   readonly maxHeldTotalBytes: number;
 }
 
-export const MULTI_PART_LIMITS: MultiPartLimits = {
+const MULTI_PART_LIMITS: MultiPartLimits = {
   maxOperations: 4_096,
   idleMs: 300_000,
   maxHeldBytes: 33_554_432,

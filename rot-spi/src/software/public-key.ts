@@ -56,7 +56,7 @@ const checkEdwards = (raw: Buffer, curve: Edwards): void => {
 
 /** OIDs as hex of their contents. */
 const EC_PUBLIC_KEY = '2a8648ce3d0201';
-export const ALGORITHM_OIDS: Readonly<Partial<Record<string, string>>> = {
+const ALGORITHM_OIDS: Readonly<Partial<Record<string, string>>> = {
   rsa: '2a864886f70d010101',
   ec: EC_PUBLIC_KEY,
   ed25519: '2b6570',

@@ -24,8 +24,8 @@ const SEALED_AT = NONCE_AT + NONCE_BYTES;
 /** Sealed content: format of the material, provenance flags, material. */
 const CONTENT_AT = 2;
 
-export const MATERIAL_KINDS = ['raw', 'pkcs8', 'spki'] as const;
-export type MaterialKind = (typeof MATERIAL_KINDS)[number];
+const MATERIAL_KINDS = ['raw', 'pkcs8', 'spki'] as const;
+type MaterialKind = (typeof MATERIAL_KINDS)[number];
 
 export interface SealedKey {
   readonly kind: MaterialKind;

@@ -9,12 +9,6 @@ import { signDigest, verifyDigest } from './ecdsa-prehashed.js';
 import { type OpenedKey, privateOf } from './opened-keys.js';
 import { digestInfo, type PssParameters, pkcs1SignRaw, pkcs1VerifyRaw, pssEncode, pssVerify, rawPrivate } from './rsa.js';
 
-/** What signs: an opened key, or while probing any pair. */
-export type SigningKey = OpenedKey;
-export interface VerifyingKey {
-  readonly publicKey: KeyObject;
-}
-
 const signAsync = promisify(signOnce) as (algorithm: string | null, data: Uint8Array, key: object) => Promise<Buffer>;
 
 const pssParameters = (hash: HashName, parameters: SignParameters): PssParameters => ({
@@ -64,7 +58,7 @@ const SLOW_FAMILIES: ReadonlySet<string> = new Set(['rsa', 'slh-dsa']);
 
 /** RSA takes milliseconds, SLH-DSA up to seconds; they go to the thread pool; everything else is quicker than the way there. */
 export const makeSignature = (
-  key: SigningKey,
+  key: OpenedKey,
   algorithm: Algorithm,
   data: Uint8Array,
   parameters: SignParameters,
@@ -85,7 +79,7 @@ export const makeSignature = (
   return rawPrivate(privateKey, pssEncode(privateKey, digest, pssParameters(hashOf(algorithm), parameters)));
 };
 
-const signEcDigest = (key: SigningKey, digest: Uint8Array, parameters: SignParameters): Buffer => {
+const signEcDigest = (key: OpenedKey, digest: Uint8Array, parameters: SignParameters): Buffer => {
   const curve = curveNamed(key.spec.curve);
   if (curve === undefined) throw new RootFault('unsupported', `signing a digest is not possible on ${key.spec.name}`);
   const signature = signDigest(curve, key.scalar(), digest);
@@ -124,17 +118,16 @@ export const checkSignature = (
 };
 
 /** A signature over data that comes in parts; only for algorithms that hash first. */
-export interface PartialSignature {
+interface PartialSigning {
   readonly update: (data: Uint8Array) => void;
   readonly sign: () => Buffer | Promise<Buffer>;
-  readonly verify: (publicKey: KeyObject, signature: Uint8Array) => boolean;
+}
+interface PartialVerifying {
+  readonly update: (data: Uint8Array) => void;
+  readonly verify: (signature: Uint8Array) => boolean;
 }
 
-export const signInParts = (
-  key: SigningKey,
-  algorithm: Algorithm,
-  parameters: SignParameters,
-): Pick<PartialSignature, 'update' | 'sign'> => {
+export const signInParts = (key: OpenedKey, algorithm: Algorithm, parameters: SignParameters): PartialSigning => {
   const privateKey = privateOf(key);
   const options = nativeOptions(algorithm, parameters);
   if (options === undefined)
@@ -143,19 +136,12 @@ export const signInParts = (
   return { update: (data) => void state.update(data), sign: () => state.sign({ key: privateKey, ...options }) };
 };
 
-const collectDigest = (
-  algorithm: Algorithm,
-  sign: (digest: Buffer) => Buffer | Promise<Buffer>,
-): Pick<PartialSignature, 'update' | 'sign'> => {
+const collectDigest = (algorithm: Algorithm, sign: (digest: Buffer) => Buffer | Promise<Buffer>): PartialSigning => {
   const state = createHash(hashOf(algorithm));
   return { update: (data) => void state.update(data), sign: () => sign(state.digest()) };
 };
 
-export const verifyInParts = (
-  publicKey: KeyObject,
-  algorithm: Algorithm,
-  parameters: SignParameters,
-): { update: (data: Uint8Array) => void; verify: (signature: Uint8Array) => boolean } => {
+export const verifyInParts = (publicKey: KeyObject, algorithm: Algorithm, parameters: SignParameters): PartialVerifying => {
   const options = nativeOptions(algorithm, parameters);
   if (options === undefined) {
     const state = createHash(hashOf(algorithm));
