@@ -29,14 +29,16 @@ export function run(command, args, options = {}) {
 }
 
 /**
- * Environment for npm: node-gyp downloads headers unless it is told where they are. Where the installed Node has them
- * beside it (Debian's and NodeSource's packages do), use those, so that native modules build without a network.
+ * Environment for npm: node-gyp downloads headers unless it is told where they are. Where the running Node has them
+ * beside it (Debian's, NodeSource's and the official archives do), use those, so that native modules build without a
+ * network. Failing that, a system-wide Node's headers do as well, whatever its version: the native modules built here
+ * (`allowScripts` in package.json) speak Node-API, whose binary interface is the same across versions.
  */
 export function buildEnvironment() {
-  const prefix = dirname(dirname(process.execPath));
-  const headers = join(prefix, 'include', 'node', 'node_version.h');
   const env = { ...process.env };
-  if (existsSync(headers) && env.npm_config_nodedir === undefined) env.npm_config_nodedir = prefix;
+  const prefixes = [dirname(dirname(process.execPath)), '/usr', '/usr/local'];
+  const found = prefixes.find((prefix) => existsSync(join(prefix, 'include', 'node', 'node_api.h')));
+  if (found !== undefined && env.npm_config_nodedir === undefined) env.npm_config_nodedir = found;
   return env;
 }
 
