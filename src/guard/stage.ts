@@ -12,7 +12,7 @@ import type {
 import type { AuditDraft, Finding, GuardParts, PolicyQuestion, RiskAssessment } from './ports.js';
 
 /** The pipeline's vocabulary; guard.ts holds the literal order. */
-export type StageName = 'identity' | 'policy' | 'risk' | 'decision' | 'operation' | 'audit' | 'detection' | 'response';
+type StageName = 'identity' | 'policy' | 'risk' | 'decision' | 'operation' | 'audit' | 'detection' | 'response';
 
 /**
  * One stage. It returns a fault to refuse and nothing to let pass; a throw is a refusal too. A stage may add to the call's
@@ -29,7 +29,7 @@ export interface Stage<N extends StageName = StageName> {
 }
 
 /** One question put to policy, and its answer. The first is the call's own action; the rest come from `alsoUses`. */
-export interface Asked {
+interface Asked {
   readonly question: PolicyQuestion;
   readonly decision: PolicyDecision;
 }

@@ -6,7 +6,7 @@ import { suggestion } from './selectors.js';
  * Conditions: CEL (https://github.com/google/cel-spec) checked and planned once, when a document is loaded. The checks make
  * what a condition can cost bounded and a typing mistake an error of the document instead of a surprise of a decision.
  */
-export const MAX_CONDITION_LENGTH = 2048;
+const MAX_CONDITION_LENGTH = 2048;
 const MAX_NODES = 400;
 const MAX_PATTERN_LENGTH = 256;
 

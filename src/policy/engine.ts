@@ -13,7 +13,7 @@ import { makeJournalSnapshots, type QuotaSnapshots } from './quota-snapshots.js'
 import { makeSerial } from './serial.js';
 
 /** A runaway client's ceiling rather than a fair share; statements set real limits. */
-export const DEFAULT_PRINCIPAL_RATE = '20000/s';
+const DEFAULT_PRINCIPAL_RATE = '20000/s';
 const DEFAULT_DIRECTORY_POLL_MS = 2000;
 const DEFAULT_QUOTA_SAVE_MS = 30_000;
 /** After a failed read of the store: how long until the next. */
@@ -44,7 +44,7 @@ export interface PolicyEngineOptions {
 }
 
 /** A document that might replace, join (`undefined` now) or leave (`document: null`) those of a tenant. */
-export interface PolicyChange {
+interface PolicyChange {
   readonly tenant: string;
   readonly name: string;
   readonly document: CompiledDocument | null;
