@@ -113,7 +113,14 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     sign: makeCheckpointSigning({ settings: storage.settings, journal, registry, clock }),
     checkpointEveryMs: config.checkpointEveryMs,
   });
-  opened.push({ name: 'sequencer', close: () => sequencer.stop() });
+  opened.push({
+    name: 'sequencer',
+    async close() {
+      // The last records of this start are signed for before it ends.
+      await sequencer.round(true).catch(() => false);
+      await sequencer.stop();
+    },
+  });
 
   const policy = await makePolicyEngine({
     store: storage.policies,
@@ -158,7 +165,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
       ...makePolicyHandlers({ engine: policy, store: storage.policies, identity: storage.identity, objects: storage.objects, clock }),
       ...makeAuditHandlers({ audit: storage.audit, journal, sequencer }),
       'create-backup': makeBackupHandler(database),
-      status: async () => {
+      status: async (call) => {
         const [views, audit, db] = await Promise.all([rootViews(), health(), databaseHealth()]);
         return {
           response: {
@@ -168,7 +175,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
             database: db,
             roots: views.map(({ description: _, ...view }) => view),
             audit,
-            policies: policy.status(),
+            policies: policy.status(call.tenant),
             planes: state.planes,
           },
           changes: [],

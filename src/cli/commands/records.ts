@@ -158,6 +158,7 @@ const verify: Command = {
       firstBad?: { node: string; boot: string; sequence: number; reason: string };
       problems: string[];
       notes?: string[];
+      keyFingerprints?: string[];
     };
     if (invocation.switches.has('json')) printJson(terminal, verification);
     else {
@@ -168,6 +169,8 @@ const verify: Command = {
       if (bad !== undefined)
         terminal.stdout.write(`first bad record: node ${bad.node} boot ${bad.boot} sequence ${bad.sequence}: ${bad.reason}\n`);
       for (const problem of verification.problems) terminal.stdout.write(`- ${problem}\n`);
+      for (const note of verification.notes ?? []) terminal.stdout.write(`note: ${note}\n`);
+      for (const fingerprint of verification.keyFingerprints ?? []) terminal.stdout.write(`checkpoint key SHA-256: ${fingerprint}\n`);
     }
     return verification.valid ? EXIT.ok : EXIT.verificationFailed;
   },

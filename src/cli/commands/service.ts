@@ -205,7 +205,7 @@ const recoverAdmin: Command = {
   run: (invocation, terminal) =>
     withApp(async (app) => {
       const { file } = await app.recoverAdminToken(app.loadConfig(flagsOf(invocation)));
-      terminal.stdout.write(`A new admin token is in ${file}; tokens issued before are still valid until revoked.\n`);
+      terminal.stdout.write(`A new admin token is in ${file}; the older tokens of this admin are revoked.\n`);
       return EXIT.ok;
     }),
 };

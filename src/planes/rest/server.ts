@@ -4,6 +4,7 @@ import { answerError, faultOf, sendProblem } from './answer.js';
 import { NO_CREDENTIAL, requestIdOf, toCaller } from './caller.js';
 import { answerClientError } from './client-error.js';
 import { makeAdmission, makeDoor, OVERDUE, securityHeaders } from './door.js';
+import { drainBody } from './drain.js';
 import { makeHandler } from './handler.js';
 import { type InFlight, makeInFlight } from './in-flight.js';
 import { assertStorable, isStorable, nestingExceeds } from './json-body.js';
@@ -123,6 +124,8 @@ function makeGuardedErrorHandler(service: GuardedService, inFlight: InFlight) {
       const result = caller === undefined ? undefined : await service('whoami', {}, caller);
       if (result?.ok === false) return sendProblem(request, reply, result.fault);
     }
+    // The client is still sending: what is left is read and dropped first, so that it hears the answer.
+    if (fault?.code === 'payload-too-large') await drainBody(request.raw);
     answerError(error, request, reply);
   };
 }

@@ -102,7 +102,7 @@ export const IDENTITY_ROUTES: readonly Route[] = [
     fromResponse: principalView,
     headers: principalHeaders,
     example: { params: { id: '018f2f4e-0000-7000-8000-000000000001' } },
-    cli: 'aegis principal show ID',
+    cli: 'aegis principal get ID',
   }),
   jsonRoute({
     id: 'update-principal',
@@ -169,7 +169,7 @@ export const IDENTITY_ROUTES: readonly Route[] = [
     fromResponse: (r) => ({ ...tokenView(r), token: r.token }),
     headers: (r) => ({ Location: `/v1/tokens/${encodeURIComponent(r.id)}` }),
     example: { body: { principalId: '018f2f4e-0000-7000-8000-000000000001', name: 'ci', ttlSeconds: 86_400, scope: ['keys:sign'] } },
-    cli: 'aegis token issue --principal ID --ttl 24h',
+    cli: 'aegis token issue ID --ttl 24h',
   }),
   jsonRoute({
     id: 'list-tokens',

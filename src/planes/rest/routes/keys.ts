@@ -201,7 +201,7 @@ export const KEY_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyHeaders,
     example: { params: { id: 'invoice' }, response: KEY_EXAMPLE },
-    cli: 'aegis key show invoice',
+    cli: 'aegis key get invoice',
   }),
   jsonRoute({
     id: 'get-object',
@@ -217,7 +217,7 @@ export const KEY_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyHeaders,
     example: { params: { id: 'tls-cert' } },
-    cli: 'aegis key show tls-cert',
+    cli: 'aegis key get tls-cert',
   }),
   jsonRoute({
     id: 'update-key',
@@ -275,7 +275,7 @@ export const KEY_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyHeaders,
     example: { params: { id: 'invoice' }, query: { pendingDays: '7' } },
-    cli: 'aegis key destroy invoice --pending-days 7',
+    cli: 'aegis key destroy invoice --pending 7d',
   }),
   jsonRoute({
     id: 'activate',
@@ -330,7 +330,7 @@ export const KEY_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyLocation,
     example: { params: { id: 'invoice' }, body: {} },
-    cli: 'aegis key rekey invoice',
+    cli: 'aegis key re-key invoice',
   }),
   jsonRoute({
     id: 'revoke',
@@ -388,7 +388,7 @@ export const KEY_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyHeaders,
     example: { params: { id: 'invoice' }, body: { pendingDays: 7 } },
-    cli: 'aegis key destroy invoice --pending-days 7',
+    cli: 'aegis key destroy invoice --pending 7d',
   }),
   keyChange(
     'cancel-destroy',
@@ -512,7 +512,7 @@ export const KEY_ROUTES: readonly Route[] = [
         usage: ['encrypt', 'decrypt'],
       },
     },
-    cli: 'aegis key import imported --in key.pem',
+    cli: 'aegis key import imported key.pem',
   }),
   jsonRoute({
     id: 'register-object',
@@ -544,7 +544,7 @@ export const KEY_ROUTES: readonly Route[] = [
     example: {
       body: { name: 'partner', type: 'public-key', spec: 'ec-p256', format: 'spki', material: 'MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE' },
     },
-    cli: 'aegis key import partner --in partner.pem',
+    cli: 'aegis key import partner partner.pem',
   }),
   jsonRoute({
     id: 'export-key',
@@ -592,6 +592,6 @@ export const KEY_ROUTES: readonly Route[] = [
       bits: r.bits,
     }),
     example: { params: { id: 'array-key' }, body: { wrappingKey: 'transport', wrapAlgorithm: 'aes-kwp' } },
-    cli: 'aegis key export array-key --wrapping-key transport',
+    cli: 'aegis key export array-key --wrapping-key transport --out FILE',
   }),
 ];

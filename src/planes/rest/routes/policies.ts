@@ -82,7 +82,7 @@ export const POLICY_ROUTES: readonly Route[] = [
     fromResponse: (r) => ({ ...policyView(r), problems: r.problems.map(problemView) }),
     headers: (p) => ({ ETag: `"${p.version}"` }),
     example: { params: { name: 'signing' }, body: { source: EXAMPLE } },
-    cli: 'aegis policy put signing --in signing.yaml',
+    cli: 'aegis policy put signing signing.yaml',
   }),
   emptyRoute({
     id: 'delete-policy',

@@ -37,7 +37,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
     toRequest: ({ params }) => ({ id: params.id }),
     fromResponse: rootView,
     example: { params: { id: 'software' } },
-    cli: 'aegis root show software',
+    cli: 'aegis root get software',
   }),
   jsonRoute({
     id: 'rotate-seal',

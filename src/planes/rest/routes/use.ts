@@ -343,7 +343,7 @@ export const USE_ROUTES: readonly Route[] = [
     fromResponse: keyView,
     headers: keyLocation,
     example: { params: { id: 'transport' }, body: { wrapped: 'H6aLChQ/ys4=', spec: 'aes-256', algorithm: 'aes-kwp', name: 'unwrapped' } },
-    cli: 'aegis key unwrap unwrapped --wrapping-key transport --in FILE',
+    cli: 'aegis key unwrap unwrapped --wrapping-key transport --spec aes-256 --in FILE',
   }),
   jsonRoute({
     ...forKey('derive'),
