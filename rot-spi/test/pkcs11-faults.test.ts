@@ -131,6 +131,21 @@ describe.skipIf(skipSoftHsm)('PKCS#11 back end under faults', () => {
     expect((await root.call('verify', { key, algorithm: 'ecdsa-sha256', data, signature })).valid).toBe(true);
   });
 
+  test('a DEVICE_ERROR of a verification is doubted first (NSS), and an answer is never made up from it', async () => {
+    const key = await newPair('doubted');
+    const { signature } = await root.call('sign', { key, algorithm: 'ecdsa-sha256', data });
+    const request = { key, algorithm: 'ecdsa-sha256', data, signature } as const;
+    const before = module.count('C_Initialize');
+    module.fail('C_Verify', CKR.DEVICE_ERROR);
+    expect((await root.call('verify', request)).valid).toBe(true);
+    expect(module.count('C_Initialize')).toBe(before);
+    module.fail('C_Verify', CKR.DEVICE_ERROR, 2);
+    expect((await root.call('verify', request)).valid).toBe(true);
+    expect(module.count('C_Initialize')).toBe(before + 1);
+    module.fail('C_Verify', CKR.DEVICE_ERROR, 100);
+    expect((await faultOf(root.call('verify', request))).code).toBe('unavailable');
+  });
+
   test('OPERATION_ACTIVE and stale handles: another session, the handle looked up again', async () => {
     const key = await newPair('stale');
     expect(await signs(key)).toBe(true);
@@ -146,6 +161,7 @@ describe.skipIf(skipSoftHsm)('PKCS#11 back end under faults', () => {
     const binding = bindingOf('aes-256', 'half-way');
     module.fail('C_GenerateKey', CKR.DEVICE_ERROR);
     expect((await faultOf(root.call('generateKey', { binding }))).code).toBe('unavailable');
+    await ready();
     expect(await signs(await newPair('after-half-way'))).toBe(true);
   });
 

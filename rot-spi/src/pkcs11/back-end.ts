@@ -73,13 +73,13 @@ const makeCalls = (context: Context, multipart: Multipart): Calls => {
         async () => {
           const { cryptoki } = connection;
           const input = toInput(data);
-          const out = Buffer.alloc(DIGEST_BYTES);
           const digest = await perform(context, undefined, -1, {
             init: (session) => cryptoki.C_DigestInit(session, { mechanism: HASH_MECHANISMS[hash].digest }),
-            now: (session) => cryptoki.C_Digest(session, input, out),
-            later: async (session) => cryptoki.C_Digest(session, input, out),
-            holds: [input, out],
+            now: (session, out) => cryptoki.C_Digest(session, input, out),
+            later: async (session, out) => cryptoki.C_Digest(session, input, out),
+            holds: [input],
             inputBytes: 0,
+            outputBytes: DIGEST_BYTES,
           });
           return { digest };
         },

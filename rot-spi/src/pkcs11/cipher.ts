@@ -81,14 +81,14 @@ export const encrypt = (context: Context, request: RootRequest<'encrypt'>): Prom
       const key = encryptionKey(context, request.key);
       const iv = toIv(context, algorithm, request.iv);
       const mechanism = cipherMechanism(algorithm, iv, request, tagBytes);
-      const out = Buffer.allocUnsafeSlow(outputBytes(key.keyType, input.length));
       const { cryptoki } = connection;
       const output = perform(context, key.opened, key.keyType, {
         init: (session) => cryptoki.C_EncryptInit(session, mechanism, key.handle),
-        now: (session) => cryptoki.C_Encrypt(session, input, out),
-        later: (session) => cryptoki.C_EncryptAsync(session, input, out),
-        holds: [input, out, mechanism],
+        now: (session, out) => cryptoki.C_Encrypt(session, input, out),
+        later: (session, out) => cryptoki.C_EncryptAsync(session, input, out),
+        holds: [input, mechanism],
         inputBytes: input.length,
+        outputBytes: outputBytes(key.keyType, input.length),
       });
       return output instanceof Promise ? output.then((bytes) => split(iv, bytes)) : split(iv, output);
     },
@@ -110,14 +110,15 @@ export const decrypt = (context: Context, request: RootRequest<'decrypt'>): Prom
       const key = keys.openSecret(request.key);
       const { keyType } = key.reference;
       const mechanism = cipherMechanism(algorithm, Buffer.from(request.iv ?? []), request, tagBytes);
-      const out = Buffer.alloc(outputBytes(keyType, input.length));
       const { cryptoki } = connection;
       const output = perform(context, key, keyType, {
         init: (session) => cryptoki.C_DecryptInit(session, mechanism, key.handle),
-        now: (session) => cryptoki.C_Decrypt(session, input, out),
-        later: (session) => cryptoki.C_DecryptAsync(session, input, out),
-        holds: [input, out, mechanism],
+        now: (session, out) => cryptoki.C_Decrypt(session, input, out),
+        later: (session, out) => cryptoki.C_DecryptAsync(session, input, out),
+        holds: [input, mechanism],
         inputBytes: input.length,
+        outputBytes: outputBytes(keyType, input.length),
+        confidential: true,
       });
       return output instanceof Promise ? output.then(toPlaintext) : toPlaintext(output);
     },

@@ -223,14 +223,16 @@ export class Connection {
       if (round > 0 || !(policy.repeatable || kind === 'session')) throw faultOf(rv);
       return;
     }
-    if (kind === 'ambiguous' && this.#answers()) {
+    // NSS answers DEVICE_ERROR to the first signature of a process that does not match (no error code is set inside yet).
+    const doubtful = rv === CKR.DEVICE_ERROR && policy.suspectData === true;
+    if ((kind === 'ambiguous' || (doubtful && round === 0)) && this.#answers()) {
       // The token is well: the data is at fault, or this session was. One fresh session tells.
       if (round > 0 || !policy.repeatable) throw policy.suspectData ? faultOf(rv, policy.data) : faultOf(rv);
       return;
     }
     if (kind === 'session' && round === 0) await this.#once(() => this.#reopen());
     else await this.#recover(`the token failed (${returnName(rv)})`);
-    if (round > 0 || !(policy.repeatable || kind === 'session')) throw faultOf(rv);
+    if (round > (doubtful ? 1 : 0) || !(policy.repeatable || kind === 'session')) throw faultOf(rv);
   }
 
   #answers(): boolean {

@@ -75,10 +75,38 @@ export const readUnsigned = (item: Tlv | undefined): Buffer => {
   return content.subarray(1);
 };
 
-/** r‖s of fixed width → ECDSA-Sig-Value (RFC 3279 §2.2.3). */
+/** Where an unsigned number begins in its fixed-width field, and whether its INTEGER needs a zero before it. */
+const skipZeros = (bytes: Buffer, start: number, end: number): number => {
+  let at = start;
+  while (at < end - 1 && bytes[at] === 0) at += 1;
+  return at;
+};
+
+/** r‖s of fixed width → ECDSA-Sig-Value (RFC 3279 §2.2.3). Written out by hand: this is on the path of every signature. */
 export const ecdsaToDer = (signature: Buffer): Buffer => {
-  const half = signature.length / 2;
-  return sequence(unsignedInteger(signature.subarray(0, half)), unsignedInteger(signature.subarray(half)));
+  const half = signature.length >> 1;
+  const r = skipZeros(signature, 0, half);
+  const s = skipZeros(signature, half, signature.length);
+  const rPad = (signature[r] ?? 0) >> 7;
+  const sPad = (signature[s] ?? 0) >> 7;
+  const rBytes = half - r + rPad;
+  const sBytes = signature.length - s + sPad;
+  const content = rBytes + sBytes + 4;
+  const long = content > 0x7f ? 1 : 0;
+  const out = Buffer.allocUnsafe(2 + long + content);
+  out[0] = 0x30;
+  if (long === 1) out[1] = 0x81;
+  out[1 + long] = content;
+  out[2 + long] = 0x02;
+  out[3 + long] = rBytes;
+  out[4 + long] = 0;
+  signature.copy(out, 4 + long + rPad, r, half);
+  const second = 4 + long + rBytes;
+  out[second] = 0x02;
+  out[second + 1] = sBytes;
+  out[second + 2] = 0;
+  signature.copy(out, second + 2 + sPad, s);
+  return out;
 };
 
 /** ECDSA-Sig-Value → r‖s of `width` bytes each; undefined when it is not the one DER encoding of two such numbers. */

@@ -75,13 +75,13 @@ export const sign = (context: Context, request: RootRequest<'sign'>): Promise<Ro
     () => {
       const key = keys.openSecret(request.key);
       const { cryptoki } = connection;
-      const out = Buffer.allocUnsafeSlow(MAX_SIGNATURE_BYTES);
       const output = perform(context, key, key.reference.keyType, {
         init: (session) => cryptoki.C_SignInit(session, form.mechanism, key.handle),
-        now: (session) => cryptoki.C_Sign(session, input, out),
-        later: (session) => cryptoki.C_SignAsync(session, input, out),
-        holds: [input, out, form.mechanism],
+        now: (session, out) => cryptoki.C_Sign(session, input, out),
+        later: (session, out) => cryptoki.C_SignAsync(session, input, out),
+        holds: [input, form.mechanism],
         inputBytes: input.length,
+        outputBytes: MAX_SIGNATURE_BYTES,
       });
       return output instanceof Promise ? output.then(toResponse) : toResponse(output);
     },
@@ -116,12 +116,13 @@ export const verify = async (context: Context, request: RootRequest<'verify'>): 
             later: async (session) => ((await cryptoki.C_VerifyAsync(session, input, signature)) ? TRUE : FALSE),
             holds: [input, signature, form.mechanism],
             inputBytes: input.length,
+            outputBytes: 0,
           }),
         );
       },
       { repeatable: true, data: 'decryption-failed', suspectData: true, stale: staleKey(context, request.key) },
     );
-    return { valid: verdict === TRUE };
+    return { valid: verdict[0] === 1 };
   } catch (error) {
     // The module refuses the signature's bytes in its own way, twice, while it is well: no valid one can do that.
     if (error instanceof RootFault && error.code === 'decryption-failed') return { valid: false };
@@ -158,13 +159,13 @@ export const mac = (context: Context, request: RootRequest<'mac'>): Promise<Root
     () => {
       const key = keys.openSecret(request.key);
       const { cryptoki } = connection;
-      const out = Buffer.alloc(MAX_MAC_BYTES);
       const output = perform(context, key, key.reference.keyType, {
         init: (session) => cryptoki.C_SignInit(session, mechanism, key.handle),
-        now: (session) => cryptoki.C_Sign(session, input, out),
-        later: (session) => cryptoki.C_SignAsync(session, input, out),
-        holds: [input, out],
+        now: (session, out) => cryptoki.C_Sign(session, input, out),
+        later: (session, out) => cryptoki.C_SignAsync(session, input, out),
+        holds: [input],
         inputBytes: input.length,
+        outputBytes: MAX_MAC_BYTES,
       });
       return output instanceof Promise ? output.then((bytes) => ({ mac: bytes })) : { mac: output };
     },
