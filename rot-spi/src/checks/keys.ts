@@ -1,4 +1,5 @@
 import type { BoundKey, KeyBinding, MaterialFormat, NewKey, VerificationKey } from '../contract.js';
+import { checkEcPrivateKey, checkEcPublicKey } from '../encoding/ec-keys.js';
 import { RootFault } from '../fault.js';
 import { isKeySpec, KEY_SPECS, KEY_USAGES, type KeySpec, type KeySpecRow, type KeyUsage } from '../vocabulary/index.js';
 import {
@@ -46,7 +47,8 @@ export const isBound = (key: VerificationKey): key is BoundKey => 'reference' in
 export const checkPublicKey = (publicKey: unknown, spec: unknown, name = 'publicKey'): KeySpecRow & { readonly name: KeySpec } => {
   const row = checkSpec(spec);
   if (row.shape !== 'pair') throw invalid(`${name}: ${row.name} has no public key`);
-  checkBytes(publicKey, name, MAX_PUBLIC_KEY_BYTES, 1);
+  const bytes = checkBytes(publicKey, name, MAX_PUBLIC_KEY_BYTES, 1);
+  if (row.family === 'ec') checkEcPublicKey(row, bytes);
   return row;
 };
 
@@ -88,6 +90,7 @@ export const checkMaterial = (spec: KeySpecRow, format: MaterialFormat, material
   if ((spec.shape === 'pair') !== (format !== 'raw')) throw invalid(`${spec.name} does not travel as ${format}`);
   if (material === undefined) return;
   checkBytes(material, 'material', MAX_MATERIAL_BYTES, 1);
+  if (spec.family === 'ec') (format === 'spki' ? checkEcPublicKey : checkEcPrivateKey)(spec, material);
   if (format !== 'raw') return;
   const exact = keyBytes(spec);
   if (exact !== undefined && material.length !== exact) throw invalid(`${spec.name} needs ${exact} bytes, not ${material.length}`);

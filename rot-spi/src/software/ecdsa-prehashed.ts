@@ -1,8 +1,8 @@
 import { createECDH, createHash, createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
+import type { Curve } from '../encoding/curves.js';
+import { writeEcPrivateKey } from '../encoding/ec-keys.js';
+import { fromBigInt, invertModulo, modulo, multiplyModulo, toBigInt } from '../encoding/modular.js';
 import { RootFault } from '../fault.js';
-import type { Curve } from './curves.js';
-import { BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, writeDer } from './der.js';
-import { fromBigInt, invertModulo, modulo, multiplyModulo, toBigInt } from './modular.js';
 
 /**
  * ECDSA over a digest that the caller computed (FIPS 186-5 §6.4 from step 3 on). node:crypto always hashes, so both
@@ -41,19 +41,11 @@ const generatorOf = (curve: Curve): Buffer => {
 };
 
 /**
- * ECPrivateKey (RFC 5915 §3). Without a public key OpenSSL would compute it, a third of the work; signing does not use
- * it, so G stands in its place. The key object never leaves `signDigest`.
+ * Without a public key OpenSSL would compute it, a third of the work; signing does not use it, so G stands in its place.
+ * The key object never leaves `signDigest`.
  */
-const toEcPrivateKey = (curve: Curve, scalar: Buffer): Buffer => {
-  const octets = writeDer(OCTET_STRING, scalar);
-  const publicKey = writeDer(0xa1, writeDer(BIT_STRING, Buffer.alloc(1), generatorOf(curve)));
-  const encoded = writeDer(SEQUENCE, writeDer(INTEGER, Buffer.from([1])), octets, writeDer(0xa0, curve.oid), publicKey);
-  octets.fill(0);
-  return encoded;
-};
-
 const importBlinded = (curve: Curve, scalar: Buffer): KeyObject => {
-  const der = toEcPrivateKey(curve, scalar);
+  const der = writeEcPrivateKey(curve, scalar, generatorOf(curve));
   try {
     return createPrivateKey({ key: der, format: 'der', type: 'sec1' });
   } finally {

@@ -1,12 +1,12 @@
 import { checkPrime, createECDH, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import type { MaterialFormat } from '../contract.js';
+import type { Curve } from '../encoding/curves.js';
+import { curveOf, readEcPrivateKey, readPrivateKeyInfo, toEcSpki, writeEcPrivateKey } from '../encoding/ec-keys.js';
+import { invertModulo, modulo, toBigInt } from '../encoding/modular.js';
 import { RootFault } from '../fault.js';
 import { withZeroised } from '../secret.js';
 import type { KeySpec, KeySpecRow } from '../vocabulary/index.js';
-import { type Curve, curveNamed } from './curves.js';
-import { BIT_STRING, INTEGER, OCTET_STRING, readAlgorithm, readDer, readSequence, SEQUENCE, writeDer } from './der.js';
-import { invertModulo, modulo, toBigInt } from './modular.js';
-import { oidOf, parsePublicKey, toEcSpki } from './public-key.js';
+import { oidOf, parsePublicKey } from './public-key.js';
 
 export type Spec = KeySpecRow & { readonly name: KeySpec };
 
@@ -23,23 +23,11 @@ const isPrime = (value: bigint): Promise<boolean> =>
 
 const malformed = (what: string): RootFault => new RootFault('invalid-argument', `the key material is not valid: ${what}`);
 
-/** PrivateKeyInfo or OneAsymmetricKey (RFC 5958 §2): version, algorithm, key; attributes and public key are left to OpenSSL. */
-const readPrivateKeyInfo = (
-  spec: Spec,
-  der: Uint8Array,
-): { readonly algorithm: ReturnType<typeof readAlgorithm>; readonly key: Uint8Array } => {
-  const [version, identifier, key] = readSequence(der) ?? [];
-  const algorithm = readAlgorithm(identifier);
-  if (version?.tag !== INTEGER || algorithm === undefined || key?.tag !== OCTET_STRING)
-    throw malformed('it is not one PKCS#8 PrivateKeyInfo');
+const parsePrivateKey = (spec: Spec, der: Uint8Array): KeyObject => {
+  const { algorithm, key } = readPrivateKeyInfo(der);
   const oid = oidOf(spec);
   if (oid !== undefined && algorithm.oid !== oid) throw malformed(`it is not a private key for ${spec.name}`);
-  return { algorithm, key: key.content };
-};
-
-const parsePrivateKey = (spec: Spec, der: Uint8Array): KeyObject => {
-  const { algorithm, key } = readPrivateKeyInfo(spec, der);
-  if (spec.family === 'ec') return parseEcPrivateKey(spec, algorithm?.parameter, key);
+  if (spec.family === 'ec') return parseEcPrivateKey(curveOf(spec, algorithm), key);
   try {
     return createPrivateKey({ key: Buffer.from(der.buffer, der.byteOffset, der.byteLength), format: 'der', type: 'pkcs8' });
   } catch {
@@ -47,51 +35,26 @@ const parsePrivateKey = (spec: Spec, der: Uint8Array): KeyObject => {
   }
 };
 
-const PUBLIC_KEY_TAG = 0xa1;
-
 /**
- * ECPrivateKey (RFC 5915 §3). The scalar is taken out and the point computed from it: an embedded one that does not
- * match would make signatures under one key verify under another, and one off the curve would abort the process.
+ * The scalar is taken out and the point computed from it: an embedded one that does not match would make signatures
+ * under one key verify under another.
  */
-const parseEcPrivateKey = (spec: Spec, parameter: string | undefined, der: Uint8Array): KeyObject => {
-  const curve = curveNamed(spec.curve);
-  const [version, scalar, ...rest] = readSequence(der) ?? [];
-  if (version?.tag !== INTEGER || scalar?.tag !== OCTET_STRING) throw malformed('it is not an ECPrivateKey');
-  if (curve === undefined || parameter !== curve.oid.subarray(2).toString('hex')) throw malformed(`it is not on ${spec.curve}`);
-  const bytes = Buffer.alloc(curve.order.bytes);
-  if (scalar.content.length > bytes.length) throw malformed('the private key is out of range');
-  bytes.set(scalar.content, bytes.length - scalar.content.length);
+const parseEcPrivateKey = (curve: Curve, der: Uint8Array): KeyObject => {
+  const given = readEcPrivateKey(der);
+  const scalar = Buffer.alloc(curve.order.bytes);
+  if (given.scalar.length > scalar.length) throw malformed('the private key is out of range');
+  scalar.set(given.scalar, scalar.length - given.scalar.length);
   const ecdh = createECDH(curve.name);
   try {
-    ecdh.setPrivateKey(bytes);
+    ecdh.setPrivateKey(scalar);
     const point = ecdh.getPublicKey();
-    const given = rest.find((part) => part.tag === PUBLIC_KEY_TAG);
-    if (given !== undefined) checkEmbeddedPoint(given.content, curve, point);
-    return fromScalar(curve, bytes, point);
+    if (given.point !== undefined && !toEcSpki(curve, given.point).equals(toEcSpki(curve, point)))
+      throw malformed('the public key does not match the private key');
+    return withZeroised(writeEcPrivateKey(curve, scalar, point), (key) => createPrivateKey({ key, format: 'der', type: 'sec1' }));
   } catch (error) {
     throw error instanceof RootFault ? error : malformed('the private key is out of range');
   } finally {
-    bytes.fill(0);
-  }
-};
-
-const checkEmbeddedPoint = (content: Uint8Array, curve: Curve, point: Buffer): void => {
-  const bits = readDer(content);
-  if (bits?.tag !== BIT_STRING || bits.end !== content.length || bits.content[0] !== 0)
-    throw malformed('its public key is not a BIT STRING');
-  if (!toEcSpki(curve, bits.content.subarray(1)).equals(toEcSpki(curve, point)))
-    throw malformed('the public key does not match the private key');
-};
-
-const fromScalar = (curve: Curve, scalar: Buffer, point: Buffer): KeyObject => {
-  const publicKey = writeDer(PUBLIC_KEY_TAG, writeDer(BIT_STRING, Buffer.alloc(1), point));
-  const octets = writeDer(OCTET_STRING, scalar);
-  const der = writeDer(SEQUENCE, writeDer(INTEGER, Buffer.from([1])), octets, writeDer(0xa0, curve.oid), publicKey);
-  try {
-    return createPrivateKey({ key: der, format: 'der', type: 'sec1' });
-  } finally {
-    octets.fill(0);
-    der.fill(0);
+    scalar.fill(0);
   }
 };
 

@@ -1,9 +1,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import { curveOf, EC_PUBLIC_KEY, readSpki, toEcSpki } from '../encoding/ec-keys.js';
+import { invertModulo, modulo, powerModulo, toBigInt } from '../encoding/modular.js';
 import { RootFault } from '../fault.js';
 import type { KeySpec, KeySpecRow } from '../vocabulary/index.js';
-import { type Curve, curveNamed } from './curves.js';
-import { BIT_STRING, OBJECT_IDENTIFIER, readAlgorithm, readSequence, SEQUENCE, writeDer } from './der.js';
-import { fromBigInt, invertModulo, modulo, powerModulo, toBigInt } from './modular.js';
 
 type Spec = KeySpecRow & { readonly name: KeySpec };
 
@@ -55,7 +54,6 @@ const checkEdwards = (raw: Buffer, curve: Edwards): void => {
 };
 
 /** OIDs as hex of their contents. */
-const EC_PUBLIC_KEY = '2a8648ce3d0201';
 const ALGORITHM_OIDS: Readonly<Partial<Record<string, string>>> = {
   rsa: '2a864886f70d010101',
   ec: EC_PUBLIC_KEY,
@@ -68,38 +66,12 @@ const ALGORITHM_OIDS: Readonly<Partial<Record<string, string>>> = {
 /** The OID that a key of this spec must have; undefined for the post-quantum families, which OpenSSL alone judges. */
 export const oidOf = (spec: Spec): string | undefined => ALGORITHM_OIDS[spec.family] ?? ALGORITHM_OIDS[spec.name];
 
-/** X9.62 point → SubjectPublicKeyInfo with the point uncompressed. Everything wrong is found here, before OpenSSL. */
-export const toEcSpki = (curve: Curve, point: Uint8Array): Buffer => {
-  const { p, a, b, fieldBytes } = curve;
-  const form = point[0];
-  const compressed = form === 2 || form === 3;
-  if (!(compressed || form === 4) || point.length !== 1 + fieldBytes * (compressed ? 1 : 2))
-    throw malformed('its point is not in X9.62 form');
-  const x = toBigInt(point.subarray(1, 1 + fieldBytes));
-  if (x >= p) throw malformed('its point is not on the curve');
-  const square = modulo(x * x * x + a * x + b, p);
-  // p ≡ 3 (mod 4) for every curve here, so a root is a power.
-  let y = compressed ? powerModulo(square, (p + 1n) / 4n, p) : toBigInt(point.subarray(1 + fieldBytes));
-  if (y >= p || modulo(y * y, p) !== square) throw malformed('its point is not on the curve');
-  if (compressed && (y & 1n) !== BigInt(form & 1)) y = p - y;
-  const uncompressed = Buffer.concat([Buffer.from([4]), fromBigInt(x, fieldBytes), fromBigInt(y, fieldBytes)]);
-  const algorithm = writeDer(SEQUENCE, writeDer(OBJECT_IDENTIFIER, Buffer.from(EC_PUBLIC_KEY, 'hex')), curve.oid);
-  return writeDer(SEQUENCE, algorithm, writeDer(BIT_STRING, Buffer.alloc(1), uncompressed));
-};
-
 /** SubjectPublicKeyInfo (RFC 5280 §4.1) → the same, canonical, with the algorithm that the spec asks for. */
 const checkSpki = (spec: Spec, spki: Uint8Array): Uint8Array => {
-  const parts = readSequence(spki);
-  const [identifier, key] = parts ?? [];
-  const algorithm = readAlgorithm(identifier);
-  if (parts?.length !== 2 || algorithm === undefined || key?.tag !== BIT_STRING || key.content[0] !== 0)
-    throw malformed('it is not one SubjectPublicKeyInfo');
+  const { algorithm, point } = readSpki(spki);
   const oid = oidOf(spec);
   if (oid !== undefined && algorithm.oid !== oid) throw malformed(`it is not a key for ${spec.name}`);
-  if (spec.family !== 'ec') return spki;
-  const curve = curveNamed(spec.curve);
-  if (curve === undefined || algorithm.parameter !== curve.oid.subarray(2).toString('hex')) throw malformed(`it is not on ${spec.curve}`);
-  return toEcSpki(curve, key.content.subarray(1));
+  return spec.family === 'ec' ? toEcSpki(curveOf(spec, algorithm), point) : spki;
 };
 
 const checkRsaPublic = (key: KeyObject, spec: Spec): void => {

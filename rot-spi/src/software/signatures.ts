@@ -1,9 +1,9 @@
 import { constants, createHash, createSign, createVerify, type KeyObject, sign as signOnce, verify as verifyOnce } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { SignParameters } from '../contract.js';
+import { curveNamed } from '../encoding/curves.js';
 import { RootFault } from '../fault.js';
 import { ALGORITHMS, type Algorithm, HASH_BYTES, type HashName } from '../vocabulary/index.js';
-import { curveNamed } from './curves.js';
 import { derToP1363, p1363ToDer } from './ecdsa-encoding.js';
 import { signDigest, verifyDigest } from './ecdsa-prehashed.js';
 import { type OpenedKey, privateOf } from './opened-keys.js';
