@@ -42,7 +42,17 @@ const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.
 
 export { asBuffer };
 
-/** Knows where keys are: token objects, wrapped keys opened as session objects, public keys; and forgets the least used. */
+/**
+ * How a wrapped key stays non-extractable although PKCS#11 wraps only extractable keys: it is generated as an extractable but
+ * sensitive session object, wrapped by `aegis-wrap` in the same turn of the event loop and destroyed; what is kept is the
+ * wrapped key, authenticated with its binding. Opened again it is a sensitive session object with CKA_EXTRACTABLE false, unless
+ * its binding says exportable. `aegis-wrap` is a token object that can wrap and unwrap but not decrypt, and never leaves.
+ * The limit of this: whoever has the PIN *and* the wrapped key can unwrap it as extractable, because CKA_UNWRAP_TEMPLATE and
+ * CKA_WRAP_WITH_TRUSTED are missing from many modules and out of reach of pkcs11js (attribute arrays). `storage: token` resists
+ * that too; NEVER_EXTRACTABLE is false for wrapped keys and is reported so.
+ *
+ * Knows where keys are: token objects, wrapped keys opened as session objects, public keys; and forgets the least used.
+ */
 export class KeyStore {
   readonly #connection: Connection;
   readonly #anchors: Anchors;
