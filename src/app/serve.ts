@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { makeRestServer } from '../planes/rest/index.js';
-import { type Config, loadConfig } from './config/load.js';
+import type { Config } from './config/load.js';
 import { lockDataDirectory, openDataDirectory, writeFileDurably } from './data-directory.js';
 import { firstWords } from './first-words.js';
 import { makeLogger } from './log.js';
@@ -180,5 +180,3 @@ export async function initialise(given: Config, options: { readonly hsm: boolean
     unlock();
   }
 }
-
-export { loadConfig };

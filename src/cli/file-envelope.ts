@@ -10,7 +10,7 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
  * (the STREAM construction of Hoang, Reyhanitabar, Rogaway, Vizár), so that reordering, dropping and truncating chunks
  * is detected, as is any change to the header.
  */
-export const FILE_MAGIC = Buffer.from('AEGISF01', 'latin1');
+const FILE_MAGIC = Buffer.from('AEGISF01', 'latin1');
 const CHUNK_BYTES = 64 * 1024;
 const TAG_BYTES = 16;
 const PREFIX_BYTES = 7;

@@ -32,7 +32,7 @@ const CURVES: Readonly<Record<string, KeySpec>> = {
 };
 
 /** The specification a key object corresponds to. */
-export function specOf(key: KeyObject): KeySpec {
+function specOf(key: KeyObject): KeySpec {
   const details = key.asymmetricKeyDetails ?? {};
   const type = key.asymmetricKeyType;
   if (type === 'rsa' || type === 'rsa-pss') return `rsa-${details.modulusLength}` as KeySpec;

@@ -550,7 +550,7 @@ const use = (action: string, lifecycle: LifecycleGroup, usage: KeyUsage | undefi
 });
 
 /** One row per operation. Policy actions, metrics labels, audit names, docs and tests derive from it. */
-export const OPERATIONS = {
+const OPERATIONS = {
   'create-key': change('keys:create', { intent: true }),
   'create-key-pair': change('keys:create', { intent: true }),
   register: change('keys:import', { intent: true }),

@@ -7,7 +7,7 @@ import { ok, type Result, refuse } from './result.js';
  * `ACTION@RESOURCE`; ACTION is `*`, `namespace:*` or an action of the operations table; RESOURCE is an object id or name,
  * exact or ending in `*` (prefix). A scoped credential may do what at least one entry allows; no entry, nothing.
  */
-export const MAX_SCOPE_ENTRIES = 64;
+const MAX_SCOPE_ENTRIES = 64;
 const RESOURCE = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\*?$|^\*$/;
 const KNOWN_ACTIONS: ReadonlySet<string> = new Set(ACTIONS);
 const NAMESPACES: ReadonlySet<string> = new Set(ACTIONS.map((action) => `${action.slice(0, action.indexOf(':'))}:*`));

@@ -44,7 +44,7 @@ export interface BackupHeader {
 
 export const newKdf = (): BackupHeader['kdf'] => ({ name: 'scrypt', ...SCRYPT, salt: randomBytes(SALT_BYTES).toString('base64') });
 
-export const encodeHeader = (header: BackupHeader): Buffer => {
+const encodeHeader = (header: BackupHeader): Buffer => {
   const body = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(4);
   length.writeUInt32BE(body.length);

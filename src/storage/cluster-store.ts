@@ -7,7 +7,7 @@ import type { ClusterStore } from './ports.js';
 const POLL_MS = 200;
 const RENEW_MS = 1_000;
 /** This node trusts its lease this long after it asked for it, by its own monotonic clock. */
-export const LEASE_MS = 5_000;
+const LEASE_MS = 5_000;
 /** The database counts longer, so that the others never give a node up before it has given up itself. */
 const LEASE_MARGIN_MS = 2_500;
 const PRUNE_EVERY_MS = 30_000;

@@ -9,7 +9,7 @@ const MIGRATION_LOCK = '107088154555137';
 const LOCK_WAIT_MS = 120_000;
 
 /** The same place relative to src/storage and to dist/storage. */
-export const MIGRATIONS_DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url));
+const MIGRATIONS_DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url));
 
 export interface Migration {
   readonly version: number;

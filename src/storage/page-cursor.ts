@@ -11,7 +11,7 @@ export type Position = readonly (string | number)[];
 const stamp = (question: unknown): string => createHash('sha256').update(JSON.stringify(question)).digest('base64url').slice(0, 12);
 
 /** An opaque cursor: where the page ended, bound to the question it belongs to. It holds nothing the page did not show. */
-export const toCursor = (question: unknown, position: Position): string =>
+const toCursor = (question: unknown, position: Position): string =>
   Buffer.from(JSON.stringify([stamp(question), ...position])).toString('base64url');
 
 /** Reads a cursor back; fault `invalid-field` when it is not one of this question. `shape` gives the types of its values. */

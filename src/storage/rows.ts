@@ -14,7 +14,7 @@ import {
 } from '../domain/index.js';
 
 /** Date column of every date of an object. */
-export const DATE_COLUMNS = {
+const DATE_COLUMNS = {
   created: 'created',
   initial: 'initial',
   activation: 'activation',

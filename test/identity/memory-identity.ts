@@ -125,7 +125,7 @@ export const makeMemoryIdentity = () => {
 export type MemoryIdentity = ReturnType<typeof makeMemoryIdentity>;
 
 let made = 0;
-export const person = (over: Partial<Principal> = {}): Principal => {
+const person = (over: Partial<Principal> = {}): Principal => {
   made += 1;
   return {
     kind: 'human',

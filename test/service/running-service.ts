@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The built command, as a user runs it. */
-export const PROJECT_ROOT = new URL('../..', import.meta.url).pathname;
+const PROJECT_ROOT = new URL('../..', import.meta.url).pathname;
 export const AEGIS = join(PROJECT_ROOT, 'dist', 'cli', 'main.js');
 const READY_TIMEOUT_MS = 90_000;
 
@@ -44,7 +44,7 @@ export interface StartOptions {
 }
 
 /** Environment of a user's shell without this test run's own settings. */
-export function userEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+function userEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('AEGIS_') && !name.startsWith('VITEST') && name !== 'NODE_OPTIONS'),
   );

@@ -98,7 +98,7 @@ export const samplePolicy = (more: Partial<PolicyDocument> = {}): PolicyDocument
   ...more,
 });
 
-export const sampleRecord = (more: Partial<AuditRecord> = {}): AuditRecord => ({
+const sampleRecord = (more: Partial<AuditRecord> = {}): AuditRecord => ({
   id: randomUUID(),
   tenant: 'acme',
   at: NOW,

@@ -43,7 +43,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** Environment variables and what they set; the reference page derives from it. */
+/**
+ * Environment variables and what they set; the reference page derives from it.
+ * @public read by src/setup/docs.mjs
+ */
 export const ENVIRONMENT = {
   AEGIS_DATA_DIR: 'Data directory. Default `./.aegis`.',
   AEGIS_CONFIG: 'Configuration file. Default `aegis.yaml` in the data directory, if there.',
@@ -65,7 +68,7 @@ const DEFAULT_REST = {
 };
 
 /** Checks a value and answers each problem with its path and, where it came from text, its line. */
-export function checkConfig(schema: TSchema, value: unknown, lineOf: (path: string) => number | undefined): ConfigProblem[] {
+function checkConfig(schema: TSchema, value: unknown, lineOf: (path: string) => number | undefined): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
   for (const error of Value.Errors(schema, value)) {
     const path = error.path.replace(/^\//, '').replaceAll('/', '.');
@@ -77,7 +80,7 @@ export function checkConfig(schema: TSchema, value: unknown, lineOf: (path: stri
 }
 
 /** Reads and checks a configuration file (YAML or JSON). */
-export function readConfigFile(path: string): ConfigFile {
+function readConfigFile(path: string): ConfigFile {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

@@ -12,7 +12,7 @@ const TOKEN_MAX_CHARACTERS = 512;
 const BEARER = /^[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)$/;
 
 /** Authorization header → credential (RFC 6750 §2.1, RFC 9110 §11.4). Anything else than one well-formed bearer token is none. */
-export function parseAuthorization(header: string): Credential {
+function parseAuthorization(header: string): Credential {
   if (header.length > TOKEN_MAX_CHARACTERS + 16) return NO_CREDENTIAL;
   const token = BEARER.exec(header)?.[1];
   return token === undefined || token.length > TOKEN_MAX_CHARACTERS ? NO_CREDENTIAL : { kind: 'bearer', token };
@@ -74,7 +74,7 @@ function certificateCredential(socket: TLSSocket): Credential {
 }
 
 /** An Authorization header speaks for itself, also when it is malformed: it never falls back to the certificate. */
-export function credentialOf(request: IncomingMessage): Credential {
+function credentialOf(request: IncomingMessage): Credential {
   const authorization = request.headers.authorization;
   if (authorization !== undefined) return parseAuthorization(authorization);
   return request.socket instanceof TLSSocket ? certificateCredential(request.socket) : NO_CREDENTIAL;

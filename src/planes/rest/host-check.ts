@@ -11,7 +11,7 @@ const isLoopback = (address: string | undefined): boolean =>
   address === undefined || address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
 
 /** Host header → name without port (RFC 9110 §7.2). */
-export function hostName(host: string): string {
+function hostName(host: string): string {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:]+)(?::\d{1,5})?$/.exec(host);
   return (match?.[1] ?? '').toLowerCase().replace(/\.$/, '');
 }

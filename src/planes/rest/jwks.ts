@@ -12,7 +12,7 @@ import { toJwk } from './views.js';
  * `get-public-key` and nothing else; what it may see is the guard's to decide. The set is kept for a while, so that
  * strangers can't make the service work: at most one round of calls per period, whoever asks.
  */
-export const JWKS_TAG = { name: 'publish', value: 'jwks' } as const;
+const JWKS_TAG = { name: 'publish', value: 'jwks' } as const;
 const KEEP_MS = 30_000;
 const KEEP_REFUSAL_MS = 2_000;
 const MAX_KEYS = 200;

@@ -1,6 +1,6 @@
 import type { RestLimits } from './ports.js';
 
-export const DEFAULT_LIMITS: Required<RestLimits> = {
+const DEFAULT_LIMITS: Required<RestLimits> = {
   bodyBytes: 2 * 1024 * 1024,
   headerBytes: 16 * 1024,
   jsonDepth: 32,

@@ -45,7 +45,7 @@ export class WireRefusal extends Error {
 }
 
 /** Whole seconds, at least one (RFC 9110 §10.2.3). */
-export const retryAfterSeconds = (retryAfterMs: number): number => Math.max(1, Math.ceil(retryAfterMs / 1_000));
+const retryAfterSeconds = (retryAfterMs: number): number => Math.max(1, Math.ceil(retryAfterMs / 1_000));
 
 /** RFC 9457 §3.1. */
 export function toProblem(fault: WireFault, requestId: string): Problem {

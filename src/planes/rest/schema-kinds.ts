@@ -17,7 +17,7 @@ import {
  */
 
 /** A value of the right JSON type whose content does not decode; the decoder adds where it stood. */
-export class WireValueError extends Error {}
+class WireValueError extends Error {}
 
 /** Object that knows its fields: an unknown one is an error that names it. */
 export const closed = <P extends TProperties>(properties: P, options: ObjectOptions = {}): TObject<P> =>
@@ -41,7 +41,7 @@ export function fromBase64(value: string): Buffer {
 export const toBase64 = (value: Uint8Array): string => Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
 
 /** RFC 3339 → milliseconds since the epoch. */
-export function fromTimestamp(value: string): number {
+function fromTimestamp(value: string): number {
   const at = Date.parse(value);
   if (Number.isNaN(at)) throw new WireValueError('must be an RFC 3339 date and time, e.g. 2026-01-31T12:00:00Z');
   return at;

@@ -13,9 +13,8 @@ export const ObjectKind = word(OBJECT_TYPES);
 export const Reason = word(REVOCATION_REASONS, { description: 'Revocation reason (KMIP 1.4 §9.1.3.2.19).' });
 export const Hash = word(HASHES);
 export const RoleName = word(ROLES);
-export const Protection = word(['software', 'hsm', 'external'] as const);
+const Protection = word(['software', 'hsm', 'external'] as const);
 export const PrincipalKindName = word(['human', 'service', 'agent'] as const);
-export const AnyAlgorithm = word(ALGORITHM_NAMES, { description: 'Algorithm.' });
 /** Algorithms of these kinds only, so that a wrong one is told at the door with those that would do. */
 export const algorithm = (description: string, ...kinds: AlgorithmKind[]) =>
   word(
@@ -40,7 +39,7 @@ export const ByName = closed({ name: Type.String({ minLength: 1, maxLength: 128,
 export const KeyVersionNumber = int(1, 1_000_000_000, { description: 'Pins one key version; default the current one.' });
 
 // --- pages
-export const PAGE_LIMIT = 1000;
+const PAGE_LIMIT = 1000;
 export const paging = {
   limit: Type.Optional(int(1, PAGE_LIMIT, { description: 'Items per page. Default 100.' })),
   cursor: Type.Optional(text(2048, { description: 'Opaque; from `next` of the page before.' })),
@@ -172,7 +171,7 @@ const keyFields = {
   content: Type.Optional(bytesOut('Public bytes of certificates, requests and public opaque objects.')),
   revision: Type.Integer({ description: 'The ETag.' }),
 };
-export const KeySummary = Type.Object(keyFields, { title: 'KeySummary' });
+const KeySummary = Type.Object(keyFields, { title: 'KeySummary' });
 const keyDetails = {
   ...keyFields,
   publicKey: Type.Optional(Type.String({ description: 'PEM SubjectPublicKeyInfo of the current version, for pairs.' })),
@@ -267,7 +266,7 @@ export const Problem = Type.Object(
 export const PolicyWritten = Type.Object({ ...policyFields, problems: Type.Array(Problem) }, { title: 'WrittenPolicy' });
 
 // --- audit
-export const Chain = Type.Object({
+const Chain = Type.Object({
   node: Type.String(),
   boot: Type.String(),
   sequence: Type.Integer(),

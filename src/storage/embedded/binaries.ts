@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 const execFileAsync = promisify(execFile);
 
 /** Oldest PostgreSQL that Aegis runs on. */
-export const MIN_MAJOR = 14;
+const MIN_MAJOR = 14;
 
 /** A PostgreSQL installation: the folder with `postgres` and `initdb`. */
 export interface PostgresBinaries {

@@ -32,7 +32,7 @@ export const isAlive = (pid: number): boolean => {
 };
 
 /** Is something listening on this Unix socket? */
-export const answers = (socketPath: string): Promise<boolean> =>
+const answers = (socketPath: string): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(socketPath);
     const done = (answer: boolean) => {

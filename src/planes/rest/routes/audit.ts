@@ -45,7 +45,7 @@ const toFilter = (query: FilterIn): AuditFilter => ({
   ...given('plane', query.plane),
 });
 
-export const MEDIA = {
+const MEDIA = {
   json: 'application/json; charset=utf-8',
   jsonl: 'application/x-ndjson',
   csv: 'text/csv; charset=utf-8; header=present',

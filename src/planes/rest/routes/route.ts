@@ -6,7 +6,7 @@ import { closed } from '../schema-kinds.js';
  * A route is a row: everything about it is data, and registration, validation, OpenAPI, the reference page, the tests and
  * the CLI derive from it.
  */
-export const HTTP_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+const HTTP_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 export type HttpMethod = (typeof HTTP_METHODS)[number];
 
 export const ROUTE_GROUPS = {
