@@ -55,6 +55,7 @@ const checkIv = (row: AlgorithmRow, iv: Uint8Array | undefined, required: boolea
 };
 
 const checkTagLength = (row: AlgorithmRow, tagLength: number): void => {
+  if (typeof tagLength !== 'number') throw invalid('tagLength must be a number of bytes');
   const fits = row.name.startsWith('aes-gcm') ? GCM_TAG_BYTES.has(tagLength) : tagLength === row.tagLength;
   if (!fits) throw invalid(`${row.name} cannot have a tag of ${tagLength} bytes`);
 };
