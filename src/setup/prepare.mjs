@@ -64,10 +64,15 @@ const npmCommand = () => {
 export function installDependencies() {
   const wanted = `${fileHash(join(projectRoot, 'package-lock.json'))} ${process.versions.modules}`;
   if (readStamp('installed') === wanted) return;
-  // `npm ci` empties node_modules first, so a half-finished install never counts.
   say('Installing dependencies …');
   const [command, prefix] = npmCommand();
-  run(command, [...prefix, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { env: buildEnvironment() });
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  const env = buildEnvironment();
+  // `npm ci` empties node_modules first, so a half-finished install never counts. It refuses a lock file that does not
+  // list the optional parts of every other platform, which a registry may not offer at all; `npm install` then installs
+  // the very same locked versions, checked against the same hashes, and leaves the lock file alone.
+  const clean = spawnSync(command, [...prefix, 'ci', ...quiet], { cwd: projectRoot, stdio: ['ignore', 'ignore', 'pipe'], env });
+  if (clean.status !== 0) run(command, [...prefix, 'install', '--no-save', ...quiet], { env });
   writeStamp('installed', wanted);
 }
 
