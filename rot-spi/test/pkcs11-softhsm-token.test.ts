@@ -8,6 +8,9 @@ import { newDirectory, skipSoftHsm, softHsmConfig } from './pkcs11-tokens.js';
 const directory = newDirectory('contract-token');
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+// Both tokens first: a process does not see a token that another one makes later.
+if (!skipSoftHsm) softHsmConfig(directory, 'other');
+
 describe.skipIf(skipSoftHsm)('SoftHSM2, storage: token', () => {
   defineContractSuite(
     {
