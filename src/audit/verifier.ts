@@ -20,6 +20,8 @@ export interface Verifier {
   problem(text: string): void;
   /** A finding about the record after the last one read: what an unreadable line must have been. */
   badNext(reason: string): void;
+  /** A finding about the last record read. */
+  badLast(reason: string): void;
   finish(): AuditVerification;
 }
 
@@ -159,6 +161,7 @@ export const makeVerifier = (options: VerifierOptions): Verifier => {
 
   return {
     ...{ checkpoint: signed.checkpoint, leaves: signed.leaves, problem, gap },
+    badLast: (reason) => bad(at, reason),
     badNext: (reason) => bad({ ...at, sequence: at.sequence + 1 }, reason),
     record: (found, chain, counted = true, canonical = undefined) => {
       if (counted) count.records += 1;

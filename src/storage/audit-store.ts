@@ -3,13 +3,17 @@ import { type Database, query } from './database.js';
 import { toStorageFault } from './failures.js';
 import { pageLimit, parseCursor, toPage } from './page-cursor.js';
 import type { AuditStore, ChainedRecord } from './ports.js';
+import { SEARCH_COLUMNS } from './record-inserts.js';
 
 /** Rows fetched at a time by the stream: bounds its memory whatever the length of the log. */
 const STREAM_ROWS = 500;
 const MAX_LEAVES = 100_000;
 const FOLD_LOCK = `hashtextextended('aegis audit fold', 0)`;
 
-const COLUMNS = `c.node, c.boot, r.chain, r.sequence, r.at, encode(r.previous, 'hex') AS previous, encode(r.hash, 'hex') AS hash, r.canonical`;
+const COLUMNS = `c.node, c.boot, r.chain, r.sequence, encode(r.previous, 'hex') AS previous, encode(r.hash, 'hex') AS hash, r.canonical,
+  ${Object.keys(SEARCH_COLUMNS)
+    .map((name) => `r.${name}`)
+    .join(', ')}`;
 
 interface RecordRow {
   readonly node: string;
@@ -22,9 +26,62 @@ interface RecordRow {
   readonly canonical: string;
 }
 
-const toChained = (row: RecordRow): ChainedRecord => {
+/** What the columns still tell of a record whose text somebody destroyed: its hash then shows that it is not the record. */
+const fromColumns = (row: RecordRow & Record<string, unknown>): AuditRecord => {
+  const text = (name: string): string => String(row[name] ?? '');
+  return {
+    ...{ id: text('id'), tenant: text('tenant'), at: row.at, node: row.node, plane: text('plane'), requestId: text('request_id') },
+    actor: { kind: 'unknown', id: text('actor'), name: 'the stored record is damaged', method: 'unknown' },
+    ...{ operation: text('operation'), action: text('action'), outcome: text('outcome') as AuditRecord['outcome'] },
+  };
+};
+
+const parseObject = (text: string): object | undefined => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const parseRecord = (row: RecordRow & Record<string, unknown>): AuditRecord => {
+  const found = parseObject(row.canonical) as AuditRecord | undefined;
+  return typeof found?.actor === 'object' && found.actor !== null ? found : fromColumns(row);
+};
+
+const misfiledColumn = (row: RecordRow & Record<string, unknown>, record: AuditRecord): string | undefined => {
+  try {
+    return Object.entries(SEARCH_COLUMNS).find(([name, pick]) => row[name] !== pick(record))?.[0];
+  } catch {
+    return 'canonical';
+  }
+};
+
+const toChained = (row: RecordRow & Record<string, unknown>): ChainedRecord => {
   const chain: ChainLink = { node: row.node, boot: row.boot, sequence: row.sequence, previous: row.previous, hash: row.hash };
-  return { record: { ...(JSON.parse(row.canonical) as AuditRecord), chain }, chain, canonical: row.canonical };
+  const record = parseRecord(row);
+  const misfiled = misfiledColumn(row, record);
+  return { record: { ...record, chain }, chain, canonical: row.canonical, ...(misfiled === undefined ? {} : { misfiled }) };
+};
+
+interface CheckpointRow {
+  readonly tree_size: number;
+  readonly at: number;
+  readonly body: string;
+}
+
+/** A body that somebody damaged becomes a checkpoint without a signature, which verification names, rather than a failed read. */
+const toCheckpoint = (row: CheckpointRow): AuditCheckpoint => {
+  const body = parseObject(row.body) as AuditCheckpoint | undefined;
+  const texts = [body?.rootHash, body?.keyId, body?.algorithm, body?.publicKey, body?.signature];
+  const heads = Array.isArray(body?.heads) && body.heads.every((head: unknown) => typeof head === 'object' && head !== null);
+  if (body !== undefined && body.treeSize === row.tree_size && body.at === row.at && heads && texts.every((t) => typeof t === 'string'))
+    return body;
+  return {
+    ...{ treeSize: row.tree_size, at: row.at, rootHash: '', heads: [], keyId: '' },
+    ...{ algorithm: '(the stored checkpoint is damaged)', publicKey: '', signature: '' },
+  };
 };
 
 const FILTER_COLUMNS: Readonly<Record<Exclude<keyof AuditFilter, 'since' | 'until'>, string>> = {
@@ -98,7 +155,7 @@ const SAVE_CHECKPOINT = {
   name: 'save-checkpoint',
   text: 'INSERT INTO audit_checkpoint (tree_size, at, body) VALUES ($1, $2, $3) ON CONFLICT (tree_size, at) DO NOTHING',
 };
-const CHECKPOINTS = { name: 'checkpoints', text: 'SELECT body FROM audit_checkpoint WHERE at >= $1 ORDER BY tree_size, at' };
+const CHECKPOINTS = { name: 'checkpoints', text: 'SELECT tree_size, at, body FROM audit_checkpoint WHERE at >= $1 ORDER BY tree_size, at' };
 
 type Leaf = Parameters<AuditStore['fold']>[0][number];
 
@@ -204,8 +261,8 @@ export const makeAuditStore = (database: Database, nodeId: string): AuditStore =
       await database.run(SAVE_CHECKPOINT, [checkpoint.treeSize, checkpoint.at, JSON.stringify(checkpoint)]);
     },
     async checkpoints(since = 0) {
-      const rows = await database.read<{ body: string }>(CHECKPOINTS, [since]);
-      return rows.map((row) => JSON.parse(row.body) as AuditCheckpoint);
+      const rows = await database.read<CheckpointRow & Record<string, unknown>>(CHECKPOINTS, [since]);
+      return rows.map(toCheckpoint);
     },
     async unsequencedCount() {
       return (await database.read<{ count: number }>(UNSEQUENCED_COUNT))[0]?.count ?? 0;

@@ -23,6 +23,8 @@ export interface ChainedRecord {
   readonly record: AuditRecord;
   readonly chain: ChainLink;
   readonly canonical: string;
+  /** On reading: the column searches find it by that does not say what the text says. */
+  readonly misfiled?: string;
 }
 
 /** One call's share of a group: its changes, and its record — a function of whether the changes took. */

@@ -53,6 +53,23 @@ export const INSERT_RECORDS_AND_EPOCH = {
 /** PostgreSQL text holds no zero character; filter columns are only for finding, the hashed text is kept as it is (escaped). */
 const column = (value: string | undefined): string | null => (value === undefined ? null : value.replaceAll('\0', '\u{fffd}'));
 
+type Entry = ChainedRecord['record'];
+
+/** What searches find a record by, in the order of INSERT; reading compares the same, since no hash covers these columns. */
+export const SEARCH_COLUMNS: Readonly<Record<string, (record: Entry) => string | number | null>> = {
+  tenant: (record) => column(record.tenant),
+  at: (record) => record.at,
+  id: (record) => record.id,
+  actor: (record) => column(record.actor.id),
+  parent: (record) => column(record.actor.parentId),
+  action: (record) => record.action,
+  operation: (record) => record.operation,
+  resource: (record) => column(record.resource?.id),
+  outcome: (record) => record.outcome,
+  request_id: (record) => column(record.requestId),
+  plane: (record) => record.plane,
+};
+
 export const recordValues = (chain: ChainRow, records: readonly ChainedRecord[]): unknown[] => {
   const first = records[0] as ChainedRecord;
   const last = records[records.length - 1] as ChainedRecord;
@@ -60,7 +77,6 @@ export const recordValues = (chain: ChainRow, records: readonly ChainedRecord[])
   const before = hashes.subarray(0, 32);
   const after = hashes.subarray(hashes.length - 32);
   const texts = records.map((entry) => entry.canonical).join('\n');
-  const list = <T>(pick: (entry: ChainedRecord['record']) => T): T[] => records.map((entry) => pick(entry.record));
   return [
     chain.id,
     first.chain.sequence - 1,
@@ -70,17 +86,7 @@ export const recordValues = (chain: ChainRow, records: readonly ChainedRecord[])
     after,
     hashes,
     texts,
-    list((record) => column(record.tenant)),
-    list((record) => record.at),
-    list((record) => record.id),
-    list((record) => column(record.actor.id)),
-    list((record) => column(record.actor.parentId)),
-    list((record) => record.action),
-    list((record) => record.operation),
-    list((record) => column(record.resource?.id)),
-    list((record) => record.outcome),
-    list((record) => column(record.requestId)),
-    list((record) => record.plane),
+    ...Object.values(SEARCH_COLUMNS).map((pick) => records.map((entry) => pick(entry.record))),
   ];
 };
 

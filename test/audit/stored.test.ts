@@ -137,6 +137,41 @@ describe('on PostgreSQL', () => {
     expect((await verifyExport(linesOf(lines))).firstBad).toMatchObject({ sequence });
   });
 
+  it.each([
+    ['hidden from its tenant', `SET tenant = 'elsewhere'`],
+    ['filed under another actor', `SET actor = 'somebody-else'`],
+    ['filed as refused', `SET outcome = 'refused'`],
+    ['filed at another time', 'SET at = at - 86400000'],
+    ['taken from its resource', `SET resource = 'other'`],
+    ['without a readable text', `SET canonical = 'x'`],
+    ['with a text of another shape', `SET canonical = '{"actor":null}'`],
+  ])('names a record %s, and still lists', async (_name, change) => {
+    for (let index = 0; index < 6; index += 1) await journal.commit(draft(), []);
+    await sequencerOn(test.storage).round(true);
+    await sql(`UPDATE audit_record ${change} WHERE sequence = 3`);
+    expect(await verifyStored(test.storage.audit, { tenant: 'default' })).toMatchObject({ valid: false, firstBad: { sequence: 3 } });
+    expect((await test.storage.audit.list(undefined, {}, { limit: 10 })).items.length).toBe(6);
+  });
+
+  it.each([
+    ['unreadable', `SET body = 'x'`],
+    ['of another shape', `SET body = '{"heads":[null]}'`],
+    ['with other fields', `SET body = replace(body, 'algorithm', 'blgorithm')`],
+    ['with a foreign signature', `SET body = replace(body, '"rootHash":"', '"rootHash":"00')`],
+  ])('names a checkpoint that is %s, and the log goes on', async (_name, change) => {
+    for (let index = 0; index < 3; index += 1) await journal.commit(draft(), []);
+    await sequencerOn(test.storage).round(true);
+    await sql(`UPDATE audit_checkpoint ${change}`);
+    const result = await verifyStored(test.storage.audit, { tenant: 'default' });
+    expect(result.valid).toBe(false);
+    expect(result.problems[0]).toMatch(/^checkpoint of .* over 3 records: /);
+    const lines = await collect(exportLines({ audit: test.storage.audit, tenant: 'default', filter: {}, now: 0 }));
+    expect((await verifyExport(linesOf(lines))).valid).toBe(false);
+    await journal.commit(draft(), []);
+    await sequencerOn(test.storage).round(true);
+    expect(await test.storage.audit.checkpoints()).toHaveLength(2);
+  });
+
   it('finds a log that was rewritten whole, chain and tree, by its signature', async () => {
     for (let index = 0; index < 4; index += 1) await journal.commit(draft(), []);
     await sequencerOn(test.storage).round(true);
