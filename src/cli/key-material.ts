@@ -8,7 +8,7 @@ import {
   publicEncrypt,
   randomBytes,
 } from 'node:crypto';
-import type { KeySpec } from '@aegis/rot-spi/vocabulary';
+import { isKeySpec, type KeySpec } from '@aegis/rot-spi/vocabulary';
 import forge from 'node-forge';
 import { CliError, EXIT } from './command.js';
 
@@ -40,7 +40,8 @@ function specOf(key: KeyObject): KeySpec {
     const spec = CURVES[details.namedCurve ?? ''];
     if (spec !== undefined) return spec;
   }
-  if (type === 'ed25519' || type === 'ed448' || type === 'x25519' || type === 'x448') return type;
+  // Edwards, Montgomery and post-quantum keys have the same names there and here.
+  if (type !== undefined && isKeySpec(type)) return type;
   throw new CliError(
     `keys of type ${type ?? 'unknown'}${details.namedCurve === undefined ? '' : ` on ${details.namedCurve}`} are not supported`,
     EXIT.usage,
@@ -73,7 +74,8 @@ const fromJwk = (bytes: Buffer): KeyMaterial => {
   const jwk = JSON.parse(bytes.toString('utf8')) as JsonWebKey & { k?: string };
   if (jwk.kty === 'oct' && typeof jwk.k === 'string')
     return { type: 'symmetric-key', format: 'raw', bytes: Buffer.from(jwk.k, 'base64url'), spec: undefined };
-  return jwk['d'] === undefined
+  // The private part is `d`, or `priv` in the AKP keys of ML-DSA, ML-KEM and SLH-DSA.
+  return jwk['d'] === undefined && jwk['priv'] === undefined
     ? fromPublic(createPublicKey({ key: jwk, format: 'jwk' }))
     : fromPrivate(createPrivateKey({ key: jwk, format: 'jwk' }));
 };

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import * as crypto from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -143,6 +144,31 @@ describe('key material', () => {
       expect(fromP12.spec).toBe(fromPem.spec);
       expect(digest(fromP12.bytes)).toBe(digest(fromPem.bytes));
       expect(() => parseMaterial(readFileSync(p12), 'auto', 'wrong')).toThrow(/passphrase/);
+    }
+  });
+
+  test('post-quantum private keys are recognised as such where the runtime has them, as PEM, DER and JWK, else refused', () => {
+    // OneAsymmetricKey with the seed alone (RFC 9881 §6, RFC 9935 §6).
+    const heads = {
+      'ml-dsa-65': '3034020100300b060960864801650304031204228020',
+      'ml-kem-768': '3054020100300b060960864801650304040204428040',
+    };
+    for (const [spec, head] of Object.entries(heads)) {
+      const der = Buffer.concat([Buffer.from(head, 'hex'), Buffer.alloc(spec === 'ml-dsa-65' ? 32 : 64, 7)]);
+      const pem = Buffer.from(`-----BEGIN PRIVATE KEY-----\n${der.toString('base64')}\n-----END PRIVATE KEY-----\n`);
+      if (!('encapsulate' in crypto)) {
+        for (const file of [der, pem]) expect(() => parseMaterial(file, 'auto', undefined)).toThrow(CliError);
+        continue;
+      }
+      const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+      const jwk = Buffer.from(JSON.stringify(key.export({ format: 'jwk' })));
+      for (const file of [der, pem, jwk]) {
+        const material = parseMaterial(file, 'auto', undefined);
+        expect(material).toMatchObject({ type: 'private-key', format: 'pkcs8', spec });
+        expect(createPrivateKey({ key: material.bytes, format: 'der', type: 'pkcs8' }).equals(key)).toBe(true);
+      }
+      const publicPem = Buffer.from(createPublicKey(key).export({ format: 'pem', type: 'spki' }));
+      expect(parseMaterial(publicPem, 'auto', undefined)).toMatchObject({ type: 'public-key', format: 'spki', spec });
     }
   });
 
