@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +45,12 @@ const hasCertutil = (): boolean => {
 export const skipNss =
   noBinding || visibly(nssModule === undefined || !hasCertutil(), 'NSS softoken', 'apt-get install libnss3 libnss3-tools');
 
-export const newDirectory = (name: string): string => mkdtempSync(join(tmpdir(), `aegis-pkcs11-${name}-`));
+/** Removed again when the process ends: a module may write to its token until the last moment. */
+export const newDirectory = (name: string): string => {
+  const directory = mkdtempSync(join(tmpdir(), `aegis-pkcs11-${name}-`));
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+};
 
 export const softHsmConfig = (
   directory: string,
