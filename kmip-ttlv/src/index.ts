@@ -1,3 +1,5 @@
+export { isFirstEra, isThirdEra, liftMessage, liftPayload, type RequestOptions, requestOptions } from './era/lift.js';
+export { lowerMessage, lowerPayload, reasonIn } from './era/lower.js';
 export { attributeNamed, protocolVersionOf, type ReadOptions, readMessage } from './message/read-message.js';
 export {
   attributeRow,
@@ -65,6 +67,7 @@ export { compareVersions, KMIP_VERSIONS, type KmipVersion, type Lifetime, livesI
 export { fromJsonItem, readJson, toJsonItem, writeJson } from './text/json.js';
 export { readXml, writeXml } from './text/xml.js';
 export { CodecError, type CodecErrorCode } from './tree/codec-error.js';
+export { type FrameReader, makeFrameReader } from './tree/frame-reader.js';
 export {
   childOf,
   childrenOf,

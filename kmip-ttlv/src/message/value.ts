@@ -52,8 +52,13 @@ export type VendorAttribute = {
   readonly value?: Item | undefined;
 };
 export type KmipAttribute = StandardAttribute | VendorAttribute;
-/** Names an attribute without its value. */
-export type AttributeReference = { readonly name: string; readonly vendor?: string | undefined; readonly index?: number | undefined };
+/** Names an attribute without its value. `linkType` is set by the era module, where 3.0 has an attribute for each type of Link. */
+export type AttributeReference = {
+  readonly name: string;
+  readonly vendor?: string | undefined;
+  readonly index?: number | undefined;
+  readonly linkType?: string | undefined;
+};
 
 /** A decoded message. The header and items are what the version has; see the era module for one model of all versions. */
 export type Message = {

@@ -72,13 +72,29 @@ function writeFields(fields: Fields, schema: Schema, version: KmipVersion): Item
       continue;
     }
     if (!field.repeated) items.push(within(field.name, () => writeField(value, field, version)));
-    else
-      for (const [i, one] of (value as readonly Value[]).entries())
-        items.push(within(`${field.name}[${i}]`, () => writeField(one, field, version)));
+    else writeRepeated(value as readonly Value[], field, version, items);
   }
   const extra = fields.$extra;
   if (extra !== undefined) for (const item of extra) items.push(item);
   return items;
+}
+
+function writeRepeated(values: readonly Value[], field: Field, version: KmipVersion, items: Item[]): void {
+  for (const [i, one] of values.entries()) {
+    const write = (): Item => within(`${field.name}[${i}]`, () => writeField(one, field, version));
+    const item = field.shape === 'attribute' ? unlessNewer(write) : write();
+    if (item !== undefined) items.push(item);
+  }
+}
+
+/** An attribute of a list whose value only a newer version has, such as a Link Type, is left out like an attribute that only a newer version has. */
+function unlessNewer(write: () => Item): Item | undefined {
+  try {
+    return write();
+  } catch (error) {
+    if (error instanceof CodecError && error.code === 'NotInVersion') return undefined;
+    throw error;
+  }
 }
 
 function writeField(value: Value, field: Field, version: KmipVersion): Item {
@@ -181,7 +197,10 @@ function writeAttribute(attribute: KmipAttribute, version: KmipVersion): Item {
 }
 
 function writeAttributes(attributes: readonly KmipAttribute[], version: KmipVersion): Item[] {
-  return attributes.filter((attribute) => attributeLivesIn(attribute, version)).map((attribute) => writeMember(attribute, version));
+  return attributes
+    .filter((attribute) => attributeLivesIn(attribute, version))
+    .map((attribute) => unlessNewer(() => writeMember(attribute, version)))
+    .filter((item) => item !== undefined);
 }
 
 function writeMember(attribute: KmipAttribute, version: KmipVersion): Item {

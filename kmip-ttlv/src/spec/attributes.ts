@@ -91,7 +91,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerC',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -103,7 +103,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerCN',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -115,7 +115,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerDC',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -139,7 +139,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerDNQualifier',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -151,7 +151,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerEmail',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -163,7 +163,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerL',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -175,7 +175,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerO',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -187,7 +187,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerOU',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -199,7 +199,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerST',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -211,7 +211,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerSerialNumber',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -223,7 +223,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerTitle',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -235,7 +235,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateIssuerUID',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -296,7 +296,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectC',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -308,7 +308,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectCN',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -320,7 +320,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectDC',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -344,7 +344,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectDNQualifier',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -356,7 +356,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectEmail',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -368,7 +368,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectL',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -380,7 +380,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectO',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -392,7 +392,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectOU',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -404,7 +404,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectST',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -416,7 +416,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectSerialNumber',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -428,7 +428,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectTitle',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],
@@ -440,7 +440,7 @@ export const ATTRIBUTES = [
   },
   {
     name: 'CertificateSubjectUID',
-    since: '2.0',
+    since: '1.4',
     always: false,
     multiple: true,
     setBy: ['server'],

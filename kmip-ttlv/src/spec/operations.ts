@@ -166,6 +166,8 @@ export const OPERATIONS = [
       { name: 'StorageStatusMask' },
       { name: 'ObjectGroupMember', since: '1.1', until: '2.1' },
       { name: 'Attribute', repeated: true, until: '1.4' },
+      // Not in the standard, but what FortiGate sends.
+      { name: 'TemplateAttribute', until: '1.4' },
       { name: 'Attributes', since: '2.0' },
     ],
     response: [

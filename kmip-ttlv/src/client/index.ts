@@ -1,0 +1,1 @@
+export { type BatchRequest, type BatchResult, KmipClient, type KmipClientOptions, KmipRefusal } from './kmip-client.js';
