@@ -16,7 +16,7 @@ export class WireError extends Error {
 }
 
 /** Texts on this wire are names, ids and operator messages. */
-export const MAX_TEXT_BYTES = 16_384;
+const MAX_TEXT_BYTES = 16_384;
 const SHORT_TEXT = 48;
 /** Buffers up to this size are zeroed and used again; larger ones are zeroed and dropped. */
 const KEPT_BUFFER_BYTES = 262_144;

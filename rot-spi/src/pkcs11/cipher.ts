@@ -49,8 +49,7 @@ export const tagBytesOf = (algorithm: Algorithm, tagLength: number | undefined):
   return row.tagLength === undefined ? 0 : (tagLength ?? row.tagLength);
 };
 
-export const outputBytes = (keyType: number, inputBytes: number): number =>
-  keyType === CKK.RSA ? RSA_BLOCK_BYTES : inputBytes + PAD_BYTES;
+const outputBytes = (keyType: number, inputBytes: number): number => (keyType === CKK.RSA ? RSA_BLOCK_BYTES : inputBytes + PAD_BYTES);
 
 /** RFC 8017 §7: what fits one RSA block. Modules answer anything at all to too much. */
 const checkRsaRoom = (algorithm: Algorithm, spec: KeySpec, bytes: number): void => {

@@ -49,7 +49,7 @@ export const readTlv = (bytes: Buffer, offset: number): Tlv => {
 };
 
 /** The elements of a constructed value, in order, with nothing behind them. */
-export const readAll = (content: Buffer): Tlv[] => {
+const readAll = (content: Buffer): Tlv[] => {
   const items: Tlv[] = [];
   for (let offset = 0; offset < content.length; ) {
     const item = readTlv(content, offset);

@@ -39,7 +39,7 @@ export const makeKek = (trial: Trial): Kek | undefined => {
 };
 
 /** Best first: KWP is the standard one for any length; KW_PAD is KWP in SoftHSM and PKCS#7 padding in NSS. */
-export const WRAP_CANDIDATES = [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD, CKM.AES_KEY_WRAP] as const;
+const WRAP_CANDIDATES = [CKM.AES_KEY_WRAP_KWP, CKM.AES_KEY_WRAP_PAD, CKM.AES_KEY_WRAP] as const;
 const CIPHERS: readonly WrapCipher[] = ['id-aes256-wrap-pad', 'id-aes256-wrap'];
 
 export interface WrapFinding {

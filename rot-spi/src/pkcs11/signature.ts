@@ -31,13 +31,7 @@ export const signatureForm = (context: Context, request: Pick<SignRequest, 'algo
   return { mechanism: signatureMechanism(request.algorithm, digest && hashed, request, plan?.variant), digest: digest && hashed };
 };
 
-export const toSignatureInput = (
-  form: SignatureForm,
-  algorithm: Algorithm,
-  spec: KeySpec,
-  data: Uint8Array,
-  prehashed: boolean,
-): Buffer => {
+const toSignatureInput = (form: SignatureForm, algorithm: Algorithm, spec: KeySpec, data: Uint8Array, prehashed: boolean): Buffer => {
   const { hash } = ALGORITHMS[algorithm];
   if (form.digest && hash !== undefined) return toDigestInput(algorithm, spec, prehashed ? toInput(data) : hashOf(hash, data));
   return algorithm === 'ecdsa-raw' ? toDigestInput(algorithm, spec, toInput(data)) : toInput(data);

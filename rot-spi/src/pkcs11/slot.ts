@@ -37,7 +37,7 @@ const URI_FIELDS: Readonly<Record<string, keyof Wanted>> = {
  * The token part of a PKCS#11 URI (RFC 7512 §2.3). Attributes of objects and libraries are refused rather than ignored, and
  * so are the query attributes pin-value and pin-source: a PIN belongs in `pin`.
  */
-export const parsePkcs11Uri = (uri: string): Wanted => {
+const parsePkcs11Uri = (uri: string): Wanted => {
   if (!uri.toLowerCase().startsWith('pkcs11:')) throw invalidSlot('a uri begins with pkcs11:');
   const [path = '', query] = uri.slice('pkcs11:'.length).split('?', 2);
   if (query !== undefined) throw invalidSlot('the uri must not carry a query (pin-value, pin-source, module-…)');
