@@ -15,6 +15,7 @@ import { makeCheckpointSigning } from './checkpoint-key.js';
 import type { Config } from './config/load.js';
 import { nodeIdOf } from './data-directory.js';
 import { type DatabaseServer, startDatabase } from './database.js';
+import { effectiveEverywhere } from './effective-everywhere.js';
 import { envelopeTargetOf, makeFacts } from './guard-facts.js';
 import { type Metrics, makeMetrics } from './metrics.js';
 import { openRoots } from './roots.js';
@@ -143,7 +144,13 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     identifier: makeIdentifier({ store: storage.identity }),
     policy,
     objects: storage.objects,
-    journal,
+    // The embedded database has one node only: there is nobody else to wait for.
+    journal:
+      database.kind === 'embedded'
+        ? journal
+        : effectiveEverywhere(journal, storage.cluster, (operation) =>
+            log.warn({ operation }, 'a node has not shown in time that it knows of a change; it is durable, and that node loses its lease'),
+          ),
     clock,
     targetOf: envelopeTargetOf,
     facts: makeFacts(storage),
