@@ -102,7 +102,8 @@ export class MemoryStore implements Pick<ObjectStore, 'load' | 'locate' | 'count
   }
 
   private apply(changes: readonly Change[]): Fault | undefined {
-    const before = structuredClone({ objects: this.objects, versions: this.versions, settings: this.settings });
+    // Rows are replaced, never changed in place, so the maps alone are enough to go back to.
+    const before = { objects: new Map(this.objects), versions: new Map(this.versions), settings: new Map(this.settings) };
     for (const change of changes) {
       const fault = this.applyOne(structuredClone(change));
       if (fault === undefined) continue;
