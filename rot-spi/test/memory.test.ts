@@ -76,7 +76,6 @@ describe.skipIf(!canScan)('memory (run on Linux to enable)', () => {
   });
 
   it('a secret that does lie in a process is found, wherever a chunk ends', async () => {
-    const secret = Buffer.from('00112233445566778899aabbccddeeff102132435465768798a9bacbdcedfe0f', 'hex');
     const program = `
       const { createHash } = require('node:crypto');
       const made = createHash('sha256').update('planted').digest();
@@ -90,7 +89,9 @@ describe.skipIf(!canScan)('memory (run on Linux to enable)', () => {
       await new Promise((resolve) => child.stdout.once('data', resolve));
       const { createHash } = await import('node:crypto');
       const planted = createHash('sha256').update('planted').digest();
-      const scan = scanProcess(child.pid as number, [...toNeedles('planted', planted), ...toNeedles('absent', secret)]);
+      // Made here, because a regular pattern such as 00 11 22 … may be a constant of the runtime (it is in Node 26).
+      const absent = createHash('sha256').update('absent').digest();
+      const scan = scanProcess(child.pid as number, [...toNeedles('planted', planted), ...toNeedles('absent', absent)]);
       const whole = scan.found.find(({ form }) => form === 'whole');
       expect(whole?.count).toBeGreaterThanOrEqual(Math.floor((40e6 - 64) / 1048571));
       expect(scan.found.some(({ name }) => name === 'absent')).toBe(false);
