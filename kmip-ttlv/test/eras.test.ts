@@ -93,7 +93,10 @@ describe('eras', () => {
 describe.skipIf(skipVectors)('eras of the official messages', () => {
   test('lifting and lowering again changes nothing', () => {
     const hex = [...hexMessages('v1.1/document/testcases-v1.1-hex.jsonl'), ...hexMessages('v1.0/document/usecases-v1.0-hex.jsonl')];
-    const items = [...xmlCases().flatMap((one) => one.messages.map(readXml)), ...hex.map((one) => readTtlv(fromHex(one.ttlv)))];
+    const items = [
+      ...xmlCases().flatMap((one) => one.messages.map((xml) => readXml(xml))),
+      ...hex.map((one) => readTtlv(fromHex(one.ttlv))),
+    ];
     let count = 0;
     for (const item of items) {
       let message: Message;

@@ -48,7 +48,11 @@ function corpus(): Item[] {
   if (!vectorsPresent) return [plain];
   const hex = hexMessages('v1.1/document/testcases-v1.1-hex.jsonl').slice(0, 150);
   const xml = xmlCases().filter((_, i) => i % 12 === 0);
-  return [plain, ...hex.map((one) => readTtlv(fromHex(one.ttlv))), ...xml.flatMap((one) => one.messages.slice(0, 4).map(readXml))];
+  return [
+    plain,
+    ...hex.map((one) => readTtlv(fromHex(one.ttlv))),
+    ...xml.flatMap((one) => one.messages.slice(0, 4).map((text) => readXml(text))),
+  ];
 }
 
 function mutateBytes(source: Uint8Array, other: Uint8Array, random: (below: number) => number): Uint8Array {

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 
 // The official OASIS material is not part of the project; it is read from AEGIS_VECTORS (default: ../shared beside the project).
 const root = resolve(process.env['AEGIS_VECTORS'] ?? join(import.meta.dirname, '../../../shared'));
-export const vectorsFolder = join(root, 'kmip', 'vectors');
+const vectorsFolder = join(root, 'kmip', 'vectors');
 export const vectorsPresent = existsSync(vectorsFolder);
 /** Skipping is allowed unless AEGIS_NO_SKIP=1, when the tests run and fail on the absent folder. */
 export const skipVectors = !vectorsPresent && process.env['AEGIS_NO_SKIP'] !== '1';

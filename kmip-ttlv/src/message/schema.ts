@@ -5,12 +5,12 @@ import { OPERATIONS } from '../spec/operations.js';
 import { STRUCTURES } from '../spec/structures.js';
 import type { AttributeRow, FieldRow, OperationRow, StructureRow } from '../spec/table-rows.js';
 import { TYPE_CHANGES } from '../spec/tags.js';
-import { compareVersions, KMIP_VERSIONS, type KmipVersion, livesIn } from '../spec/versions.js';
+import { compareVersions, type KmipVersion, livesIn } from '../spec/versions.js';
 
 // The tables, compiled per version when first asked for.
 
 /** How the value of a field is carried in the typed form. */
-export type FieldShape =
+type FieldShape =
   | 'plain'
   /** One 1.x Attribute. */
   | 'attribute'
@@ -114,5 +114,3 @@ export function typesOf(tag: number, version: KmipVersion): readonly number[] {
 
 export const REQUEST_MESSAGE = knownTag('RequestMessage');
 export const RESPONSE_MESSAGE = knownTag('ResponseMessage');
-/** The newest version of the tables. */
-export const NEWEST_VERSION: KmipVersion = KMIP_VERSIONS[KMIP_VERSIONS.length - 1] as KmipVersion;

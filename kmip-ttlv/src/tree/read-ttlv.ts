@@ -183,6 +183,11 @@ const BATCH_ITEM = 0x42000f;
  */
 export function readTtlv(bytes: Uint8Array, limits: Limits = DEFAULT_LIMITS): Item {
   if (bytes.length > limits.maxBytes) throw new CodecError('TooLarge', `the message is longer than ${limits.maxBytes} bytes`);
+  return read(bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), limits);
+}
+
+/** Of plain Uint8Array: a Buffer's views would be Buffers, whose methods mean other things. */
+function read(bytes: Uint8Array, limits: Limits): Item {
   try {
     const item = new Reader(bytes, limits).item(0, bytes.length, 0);
     const used = bytes.length < HEADER_BYTES ? 0 : HEADER_BYTES + padded(new DataView(bytes.buffer, bytes.byteOffset, 8).getUint32(4));
