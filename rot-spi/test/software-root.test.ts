@@ -346,3 +346,30 @@ describe('start', () => {
     await root.close();
   });
 });
+
+test('an SLH-DSA private key whose public root is not its own is refused; the right one signs', async () => {
+  const root = await openSoftwareRoot({
+    id: 'p',
+    kind: 'software',
+    seal: { kind: 'key-file', path: join(directory, 'pair.key'), create: true },
+  });
+  const bound: KeyBinding = { ...binding('slh-dsa-sha2-128f'), usage: ['sign', 'verify'], exportable: true };
+  if (!(await root.describe()).specs.some((line) => line.spec === bound.spec)) {
+    await expect(root.call('importKey', { binding: bound, format: 'pkcs8', material: Buffer.alloc(84) })).rejects.toMatchObject({
+      code: 'unsupported',
+    });
+    return root.close();
+  }
+  const { reference } = await root.call('generateKeyPair', { binding: bound });
+  const { material } = await root.call('exportKey', { key: { reference, binding: bound } });
+  const wrong = Buffer.from(material);
+  wrong.writeUInt8(wrong.readUInt8(wrong.length - 1) ^ 1, wrong.length - 1);
+  await expect(root.call('importKey', { binding: bound, format: 'pkcs8', material: wrong })).rejects.toMatchObject({
+    code: 'invalid-argument',
+  });
+  const again = { reference: (await root.call('importKey', { binding: bound, format: 'pkcs8', material })).reference, binding: bound };
+  const { signature } = await root.call('sign', { key: again, algorithm: 'slh-dsa', data: Buffer.from('data') });
+  const original = { reference, binding: bound };
+  expect((await root.call('verify', { key: original, algorithm: 'slh-dsa', data: Buffer.from('data'), signature })).valid).toBe(true);
+  await root.close();
+});

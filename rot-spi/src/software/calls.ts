@@ -18,7 +18,7 @@ import { type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
 import { agreeSecret, decapsulateSecret, encapsulateSecret } from './agreement.js';
 import { decryptSymmetric, encryptSymmetric, undecryptable } from './ciphers.js';
 import { deriveBytes, naturalLength } from './derivations.js';
-import { exportMaterial, type KeyMaterial, parseMaterial, type Spec } from './key-material.js';
+import { checkPair, exportMaterial, type KeyMaterial, parseMaterial, type Spec } from './key-material.js';
 import { computeMac, macMatches } from './macs.js';
 import { type KeySource, makeMultiPart } from './multi-part.js';
 import { derivedProvenance, FOREIGN, generatePairOf, generateSecret, localProvenance, sealNewKey, specOf, takeSecret } from './new-keys.js';
@@ -144,7 +144,8 @@ const makingCalls = (
     generateKey: ({ binding, bits }) => sealNewKey(ring, binding, generateSecret(specOf(binding), bits), localProvenance(binding)),
     generateKeyPair: async ({ binding, publicExponent }) =>
       sealNewKey(ring, binding, await generatePairOf(specOf(binding), publicExponent), localProvenance(binding)),
-    importKey: ({ binding, format, material }) => sealNewKey(ring, binding, parseMaterial(specOf(binding), format, material), FOREIGN),
+    importKey: async ({ binding, format, material }) =>
+      sealNewKey(ring, binding, await checkPair(specOf(binding), parseMaterial(specOf(binding), format, material)), FOREIGN),
     exportKey: ({ key }) => {
       const { material } = keys.open(key);
       return { format: material.kind, material: exportMaterial(material) };
@@ -209,7 +210,7 @@ const parseUnwrapped = async (request: RootRequest<'unwrapKey'>, bytes: Buffer):
     if (bytes.length === 0 || (exact !== undefined && bytes.length !== exact))
       throw new RootFault('invalid-argument', `the unwrapped key does not have the size of ${spec.name}`);
     if (spec.family === 'rsa') await checkRsaPrivateKey(spec, bytes);
-    return parseMaterial(spec, request.format, bytes);
+    return await checkPair(spec, parseMaterial(spec, request.format, bytes));
   } catch (error) {
     throw UNAUTHENTICATED_WRAPS.has(request.algorithm) ? undecryptable() : error;
   }

@@ -1,4 +1,5 @@
-import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject, sign, verify } from 'node:crypto';
+import { promisify } from 'node:util';
 import type { MaterialFormat } from '../contract.js';
 import { openEcPrivateKey, readPrivateKeyInfo, writeEcPrivateKey } from '../encoding/ec-keys.js';
 import { RootFault } from '../fault.js';
@@ -57,6 +58,20 @@ export const parseMaterial = (spec: Spec, format: MaterialFormat, material: Uint
   const publicKey = createPublicKey(privateKey);
   parsePublicKey(spec, publicKey.export({ format: 'der', type: 'spki' }));
   return { kind: 'pkcs8', privateKey, publicKey };
+};
+
+const signApart = promisify(sign) as (algorithm: null, data: Uint8Array, key: KeyObject) => Promise<Buffer>;
+
+/**
+ * An SLH-DSA private key carries its public root as given (FIPS 205 §9.1) and OpenSSL does not compute it again: one that
+ * does not belong makes signatures nobody can verify. So a trial, in the thread pool: up to seconds for the small sets.
+ */
+export const checkPair = async (spec: Spec, key: KeyMaterial): Promise<KeyMaterial> => {
+  if (spec.family !== 'slh-dsa' || key.kind !== 'pkcs8') return key;
+  const trial = Buffer.from('pairwise consistency');
+  if (!verify(null, trial, key.publicKey, await signApart(null, trial, key.privateKey)))
+    throw malformed('the public key does not match the private key');
+  return key;
 };
 
 /** Material from our own sealed reference: authenticated, so it was checked when it came in. */
