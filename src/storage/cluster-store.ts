@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { type Database, query } from './database.js';
+import { query as ask, type Database } from './database.js';
 import type { StorageLog } from './log.js';
 import type { ClusterStore } from './ports.js';
 
@@ -19,6 +19,18 @@ const LONGEST_PAUSE_MS = 2_000;
 const ANSWER_MS = 3_000;
 
 const NOW_MS = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+
+type Asked = Parameters<typeof ask>;
+const turns = new WeakMap<object, Promise<unknown>>();
+/** Polls and locks share a connection that takes one statement at a time: each waits for the one before it, whatever became of that. */
+const query = <R extends pg.QueryResultRow>(client: pg.Client, statement: Asked[1], values?: Asked[2]): Promise<R[]> => {
+  const answer = (turns.get(client) ?? Promise.resolve()).then(() => ask<R>(client, statement, values));
+  turns.set(
+    client,
+    answer.catch(() => undefined),
+  );
+  return answer;
+};
 
 /** What changed in one epoch. */
 export interface EpochChanges {
@@ -126,7 +138,7 @@ export const joinCluster = async (options: {
 
   const register = async (connection: pg.Client): Promise<void> => {
     const asked = performance.now();
-    if (options.alone) await connection.query(`DELETE FROM node WHERE NOT (id = $1 AND boot = $2)`, [nodeId, bootId]);
+    if (options.alone) await query(connection, { text: `DELETE FROM node WHERE NOT (id = $1 AND boot = $2)` }, [nodeId, bootId]);
     const [row] = await query<{ epoch: number }>(connection, REGISTER, [nodeId, bootId]);
     // What happened before is not known: begin with empty caches at the epoch of the registration.
     seen = row?.epoch ?? 0;
@@ -179,7 +191,7 @@ export const joinCluster = async (options: {
     const [lock] = await query<{ held: boolean }>(connection, TRY_LOCK, ['aegis prune']);
     if (lock?.held !== true) return;
     try {
-      for (const text of PRUNE) await connection.query(text);
+      for (const text of PRUNE) await query(connection, { text });
     } finally {
       await query(connection, UNLOCK, ['aegis prune']);
     }
@@ -279,7 +291,7 @@ export const joinCluster = async (options: {
       const connection = client;
       client = undefined;
       if (connection === undefined) return;
-      await connection.query('DELETE FROM node WHERE id = $1 AND boot = $2', [nodeId, bootId]).catch(() => undefined);
+      await query(connection, { text: 'DELETE FROM node WHERE id = $1 AND boot = $2' }, [nodeId, bootId]).catch(() => undefined);
       await connection.end().catch(() => undefined);
     },
   };

@@ -20,6 +20,10 @@ afterAll(() => context.close());
 const sql = <T>(text: string, values: unknown[] = []): Promise<T[]> =>
   onServer(async (client) => (await client.query(text, values)).rows as T[], context.connection.database);
 
+/** Node warns once a process, so everything in this file is listened to. */
+const warnings: string[] = [];
+process.on('warning', (warning) => warnings.push(warning.message));
+
 describe('two nodes', () => {
   test('what one changes the other sees as soon as the change is effective, in every cache', async () => {
     const object = sampleObject({ names: ['shared'] });
@@ -193,6 +197,13 @@ describe('idempotency', () => {
     );
     expect(kinds.filter((kind) => kind === 'fresh')).toHaveLength(1);
     expect(kinds.filter((kind) => kind === 'busy')).toHaveLength(19);
+  });
+
+  test('polls and locks share their connection one statement at a time', async () => {
+    const jobs = Array.from({ length: 40 }, (_, index) => one.cluster.exclusively(`turn ${index}`, () => Promise.resolve(index)));
+    expect(await Promise.all(jobs)).toEqual(Array.from({ length: 40 }, (_, index) => index));
+    await sleep(20);
+    expect(warnings.filter((message) => message.includes('already executing'))).toEqual([]);
   });
 
   test('the claim of a process that is gone can be taken over by the same request only', async () => {
