@@ -1,13 +1,14 @@
 import { ItemType, itemTypeName } from '../spec/item-types.js';
-import { enumerationOfTag, enumerationValue, knownTag, tagCode, tagLivesIn, tagRow, valueLivesIn } from '../spec/lookup.js';
+import { knownTag, tagCode, tagLivesIn, tagRow } from '../spec/lookup.js';
 import { type KmipVersion, livesIn, versionNumbers } from '../spec/versions.js';
 import { CodecError } from '../tree/codec-error.js';
 import { type Item, structure } from '../tree/item.js';
-import { attributeRow, type Field, payloadSchema, type Schema, structureSchema, typesOf } from './schema.js';
+import { attributeRow, type Field, type Schema, type TagView, type VersionView, versionView } from './schema.js';
 import type { AttributeReference, BatchItem, Fields, KmipAttribute, Message, Value, Variant } from './value.js';
 
 // Typed message to item tree, in the order of the standard. What the version does not have is left out: fields, attributes and their values.
 
+const BATCH_ITEM = knownTag('BatchItem');
 const ATTRIBUTE = knownTag('Attribute');
 const ATTRIBUTE_NAME = knownTag('AttributeName');
 const ATTRIBUTE_INDEX = knownTag('AttributeIndex');
@@ -20,6 +21,7 @@ const VENDOR_IDENTIFICATION = knownTag('VendorIdentification');
  */
 export function writeMessage(message: Message): Item {
   const { kind, version } = message;
+  const view = versionView(version);
   const { major, minor } = versionNumbers(version);
   const headerName = kind === 'request' ? 'RequestHeader' : 'ResponseHeader';
   const header: Fields = {
@@ -30,40 +32,43 @@ export function writeMessage(message: Message): Item {
   const messageName = kind === 'request' ? 'RequestMessage' : 'ResponseMessage';
   return within(messageName, () =>
     structure(knownTag(messageName), [
-      within(headerName, () =>
-        structure(knownTag(headerName), writeFields(header, structureSchema(headerName, version) as Schema, version)),
-      ),
-      ...message.items.map((item, i) => within(`BatchItem[${i}]`, () => writeBatchItem(item, kind, version))),
+      within(headerName, () => structure(knownTag(headerName), writeFields(header, view.structure(headerName) as Schema, view))),
+      ...message.items.map((item, i) => within(`BatchItem[${i}]`, () => writeBatchItem(item, kind, view))),
     ]),
   );
+}
+
+function prefixed(error: unknown, name: string): unknown {
+  if (!(error instanceof CodecError)) return error;
+  return new CodecError(error.code, error.reason, error.path === '' ? name : `${name}/${error.path}`, error.offset);
 }
 
 function within<T>(name: string, step: () => T): T {
   try {
     return step();
   } catch (error) {
-    if (!(error instanceof CodecError)) throw error;
-    throw new CodecError(error.code, error.reason, error.path === '' ? name : `${name}/${error.path}`, error.offset);
+    throw prefixed(error, name);
   }
 }
 
-function writeBatchItem(item: BatchItem, kind: 'request' | 'response', version: KmipVersion): Item {
+function writeBatchItem(item: BatchItem, kind: 'request' | 'response', view: VersionView): Item {
   const payloadName = kind === 'request' ? 'RequestPayload' : 'ResponsePayload';
   const { operation, payload } = item;
-  const schema = structureSchema(kind === 'request' ? 'RequestBatchItem' : 'ResponseBatchItem', version) as Schema;
-  const payloadOf = typeof operation === 'string' ? payloadSchema(operation, kind, version) : undefined;
-  if (kind === 'request' && typeof operation === 'string' && payloadOf === undefined)
-    throw new CodecError('NotInVersion', `${version} has no such operation`, 'Operation');
+  const schema = view.structure(kind === 'request' ? 'RequestBatchItem' : 'ResponseBatchItem') as Schema;
+  const payloadOf = typeof operation === 'string' ? view.payload(operation, kind) : undefined;
+  if (kind === 'request' && typeof operation === 'string' && payloadOf === undefined) {
+    throw new CodecError('NotInVersion', `${view.version} has no such operation`, 'Operation');
+  }
   const payloadItem =
     payload === undefined
       ? undefined
-      : within(payloadName, () => structure(knownTag(payloadName), writeFields(payload, payloadOf ?? NO_FIELDS, version)));
+      : within(payloadName, () => structure(knownTag(payloadName), writeFields(payload, payloadOf ?? NO_FIELDS, view)));
   const fields: Fields = { ...item.fields, Operation: operation, UniqueBatchItemID: item.id, [payloadName]: payloadItem };
-  return structure(knownTag('BatchItem'), writeFields(fields, schema, version));
+  return structure(BATCH_ITEM, writeFields(fields, schema, view));
 }
 const NO_FIELDS: Schema = { fields: [], byTag: new Map() };
 
-function writeFields(fields: Fields, schema: Schema, version: KmipVersion): Item[] {
+function writeFields(fields: Fields, schema: Schema, view: VersionView): Item[] {
   const items: Item[] = [];
   for (const field of schema.fields) {
     const value = fields[field.name];
@@ -71,19 +76,30 @@ function writeFields(fields: Fields, schema: Schema, version: KmipVersion): Item
       if (field.required) throw new CodecError('MissingField', 'the field is required', field.name);
       continue;
     }
-    if (!field.repeated) items.push(within(field.name, () => writeField(value, field, version)));
-    else writeRepeated(value as readonly Value[], field, version, items);
+    if (field.repeated) {
+      writeRepeated(value as readonly Value[], field, view, items);
+      continue;
+    }
+    try {
+      items.push(writeField(value, field, view));
+    } catch (error) {
+      throw prefixed(error, field.name);
+    }
   }
   const extra = fields.$extra;
   if (extra !== undefined) for (const item of extra) items.push(item);
   return items;
 }
 
-function writeRepeated(values: readonly Value[], field: Field, version: KmipVersion, items: Item[]): void {
+function writeRepeated(values: readonly Value[], field: Field, view: VersionView, items: Item[]): void {
   for (const [i, one] of values.entries()) {
-    const write = (): Item => within(`${field.name}[${i}]`, () => writeField(one, field, version));
-    const item = field.shape === 'attribute' ? unlessNewer(write) : write();
-    if (item !== undefined) items.push(item);
+    const write = (): Item => writeField(one, field, view);
+    try {
+      const item = field.shape === 'attribute' ? unlessNewer(write) : write();
+      if (item !== undefined) items.push(item);
+    } catch (error) {
+      throw prefixed(error, `${field.name}[${i}]`);
+    }
   }
 }
 
@@ -97,45 +113,50 @@ function unlessNewer(write: () => Item): Item | undefined {
   }
 }
 
-function writeField(value: Value, field: Field, version: KmipVersion): Item {
+function writeField(value: Value, field: Field, view: VersionView): Item {
   switch (field.shape) {
     case 'attribute':
-      return writeAttribute(value as KmipAttribute, version);
+      return writeAttribute(value as KmipAttribute, view);
     case 'attributes':
-      return structure(field.tag, writeAttributes(value as readonly KmipAttribute[], version));
+      return structure(field.tag, writeAttributes(value as readonly KmipAttribute[], view));
     case 'oneAttribute':
-      return structure(field.tag, [writeMember(value as KmipAttribute, version)]);
+      return structure(field.tag, [writeMember(value as KmipAttribute, view)]);
     case 'reference':
       return writeReference(value as AttributeReference, field.tag);
     default:
-      return writeValue(value, field.tag, version);
+      return writeValue(value, field.view, view);
   }
 }
 
-function isItem(value: Value): value is Item {
-  return typeof value === 'object' && 'tag' in value && 'type' in value && 'value' in value;
+function isItem(value: object): value is Item {
+  return 'tag' in value && 'type' in value && 'value' in value;
 }
 
-function isVariant(value: Value): value is Variant {
-  return typeof value === 'object' && 'type' in value && 'value' in value && !('tag' in value);
+function isVariant(value: object): value is Variant {
+  return 'type' in value && 'value' in value && !('tag' in value);
 }
 
-function writeValue(value: Value, tag: number, version: KmipVersion): Item {
-  if (isItem(value)) return value;
-  const types = typesOf(tag, version);
-  if (isVariant(value)) {
-    const type = ItemType[value.type];
-    if (!types.includes(type)) throw new CodecError('NotInVersion', `${version} has no ${value.type} here`);
-    return { tag, type, value: type === ItemType.Enumeration ? writeEnumeration(value.value as string, tag, version) : value.value };
+function writeValue(value: Value, of: TagView, view: VersionView): Item {
+  const { tag } = of;
+  if (typeof value === 'object' && !(value instanceof Uint8Array)) {
+    if (isItem(value)) return value;
+    if (isVariant(value)) return writeVariant(value, of, view);
   }
-  const type = types.find((candidate) => fits(value, candidate));
-  if (type === undefined) throw new CodecError('BadValue', `the value fits none of ${types.map(itemTypeName).join(', ')}`);
-  if (type === ItemType.Structure) {
-    const schema = structureSchema(tagRow(tag)?.name ?? '', version);
-    return structure(tag, writeFields(value as Fields, schema ?? NO_FIELDS, version));
-  }
-  if (type === ItemType.Enumeration) return { tag, type, value: writeEnumeration(value as string | number, tag, version) };
+  const type = typeFor(value, of.types);
+  if (type === ItemType.Structure) return structure(tag, writeFields(value as Fields, of.schema() ?? NO_FIELDS, view));
+  if (type === ItemType.Enumeration) return { tag, type, value: writeEnumeration(value as string | number, of, view) };
   return { tag, type, value: value as string };
+}
+
+function writeVariant(variant: Variant, of: TagView, view: VersionView): Item {
+  const type = ItemType[variant.type];
+  if (!of.types.includes(type)) throw new CodecError('NotInVersion', `${view.version} has no ${variant.type} here`);
+  return { tag: of.tag, type, value: type === ItemType.Enumeration ? writeEnumeration(variant.value as string, of, view) : variant.value };
+}
+
+function typeFor(value: Value, types: readonly number[]): number {
+  for (const type of types) if (fits(value, type)) return type;
+  throw new CodecError('BadValue', `the value fits none of ${types.map(itemTypeName).join(', ')}`);
 }
 
 function fits(value: Value, type: number): boolean {
@@ -161,15 +182,16 @@ function fits(value: Value, type: number): boolean {
   }
 }
 
-function writeEnumeration(value: string | number, tag: number, version: KmipVersion): number {
-  const enumeration = enumerationOfTag(tag);
-  const code = typeof value === 'number' ? value : enumeration === undefined ? undefined : enumerationValue(enumeration.name, value);
-  if (code === undefined) throw new CodecError('BadValue', 'the enumeration has no value of that name');
-  // A number that no version names is the caller's own; a named one must be of the version.
-  if (typeof value === 'string' && enumeration !== undefined && !valueLivesIn(enumeration.name, code, version)) {
-    throw new CodecError('NotInVersion', `${version} has no such value`);
-  }
-  return code;
+function writeEnumeration(value: string | number, of: TagView, view: VersionView): number {
+  // A number that no version names is the caller's own; a name must be of the version.
+  if (typeof value === 'number') return value;
+  const code = of.enumeration?.values.get(value);
+  if (code !== undefined) return code;
+  const known = of.enumeration?.all.values.find((row) => row.name === value);
+  if (known === undefined) throw new CodecError('BadValue', 'the enumeration has no value of that name');
+  // Another version's name of a value that this version has too.
+  if (of.enumeration?.names.has(known.value)) return known.value;
+  throw new CodecError('NotInVersion', `${view.version} has no such value`);
 }
 
 /** The words that 1.x has for an attribute. */
@@ -185,30 +207,44 @@ export function attributeLivesIn(attribute: AttributeReference, version: KmipVer
   return row === undefined ? tagLivesIn(tagCode(attribute.name) ?? -1, version) : livesIn(row, version);
 }
 
-function writeAttribute(attribute: KmipAttribute, version: KmipVersion): Item {
+function writeAttribute(attribute: KmipAttribute, view: VersionView): Item {
   const items: Item[] = [{ tag: ATTRIBUTE_NAME, type: ItemType.TextString, value: attributeText(attribute) }];
   if (attribute.index !== undefined) items.push({ tag: ATTRIBUTE_INDEX, type: ItemType.Integer, value: attribute.index });
-  if (attribute.value !== undefined) {
-    const tag = attribute.vendor === undefined ? tagCode(attribute.name) : ATTRIBUTE_VALUE;
-    if (tag === undefined) throw new CodecError('BadTag', 'no attribute has that name');
-    items.push({ ...within('AttributeValue', () => writeValue(attribute.value as Value, tag, version)), tag: ATTRIBUTE_VALUE });
-  }
+  if (attribute.value !== undefined) items.push(writeAttributeValue(attribute, view));
   return structure(ATTRIBUTE, items);
 }
 
-function writeAttributes(attributes: readonly KmipAttribute[], version: KmipVersion): Item[] {
-  return attributes
-    .filter((attribute) => attributeLivesIn(attribute, version))
-    .map((attribute) => unlessNewer(() => writeMember(attribute, version)))
-    .filter((item) => item !== undefined);
+function writeAttributeValue(attribute: KmipAttribute, view: VersionView): Item {
+  const tag = attribute.vendor === undefined ? tagCode(attribute.name) : ATTRIBUTE_VALUE;
+  if (tag === undefined) throw new CodecError('BadTag', 'no attribute has that name');
+  try {
+    const { type, value } = writeValue(attribute.value as Value, view.tag(tag), view);
+    return { tag: ATTRIBUTE_VALUE, type, value };
+  } catch (error) {
+    throw prefixed(error, 'AttributeValue');
+  }
 }
 
-function writeMember(attribute: KmipAttribute, version: KmipVersion): Item {
+function writeAttributes(attributes: readonly KmipAttribute[], view: VersionView): Item[] {
+  const items: Item[] = [];
+  for (const attribute of attributes) {
+    if (!attributeLivesIn(attribute, view.version)) continue;
+    const item = unlessNewer(() => writeMember(attribute, view));
+    if (item !== undefined) items.push(item);
+  }
+  return items;
+}
+
+function writeMember(attribute: KmipAttribute, view: VersionView): Item {
   const { name, vendor, value } = attribute;
   if (vendor === undefined) {
     const tag = tagCode(name);
     if (tag === undefined || value === undefined) throw new CodecError('MissingField', 'an attribute has a known name and a value');
-    return within(name, () => writeValue(value, tag, version));
+    try {
+      return writeValue(value, view.tag(tag), view);
+    } catch (error) {
+      throw prefixed(error, name);
+    }
   }
   if (vendor === '' && value !== undefined && value.tag !== ATTRIBUTE_VALUE) return value;
   const items: Item[] = [

@@ -5,7 +5,7 @@ import type { Item } from './item.js';
 
 // TTLV writer (KMIP 1.4 §9.1.1). One pass into a growing buffer; the length of a structure is filled in when it closes.
 
-const INITIAL_BYTES = 1024;
+const INITIAL_BYTES = 512;
 /** A tree deeper than this is refused, so that a cycle or a hostile tree cannot exhaust the stack. */
 const MAX_DEPTH = 128;
 const SHORT_TEXT_CHARS = 48;
