@@ -144,6 +144,13 @@ export function parseMaterial(bytes: Buffer, format: MaterialFormat, passphrase:
   }
 }
 
+const aesKwp = (kek: Uint8Array, material: Uint8Array): Buffer => {
+  const cipher = createCipheriv('id-aes256-wrap-pad', kek, Buffer.from('a65959a6', 'hex'));
+  return Buffer.concat([cipher.update(material), cipher.final()]);
+};
+const oaep = (importKeyPem: string, hash: 'sha1' | 'sha256', material: Uint8Array): Buffer =>
+  publicEncrypt({ key: importKeyPem, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: hash }, material);
+
 /**
  * RSA-AES key wrap (PKCS#11 v3.0 §6.1.21, `rsa-aes-kwp`): a fresh AES-256 key, RSA-OAEP-SHA-256 wrapped, followed by the
  * material wrapped under it by AES-KWP (RFC 5649).
@@ -151,10 +158,25 @@ export function parseMaterial(bytes: Buffer, format: MaterialFormat, passphrase:
 export function wrapForImport(importKeyPem: string, material: Buffer): Buffer {
   const kek = randomBytes(32);
   try {
-    const wrappedKek = publicEncrypt({ key: importKeyPem, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, kek);
-    const cipher = createCipheriv('id-aes256-wrap-pad', kek, Buffer.from('a65959a6', 'hex'));
-    return Buffer.concat([wrappedKek, cipher.update(material), cipher.final()]);
+    return Buffer.concat([oaep(importKeyPem, 'sha256', kek), aesKwp(kek, material)]);
   } finally {
     kek.fill(0);
+  }
+}
+
+/**
+ * The same in two steps, for modules without RSA-AES key wrap (SoftHSM 2.6): a fresh AES-256 transport key goes in by
+ * RSA-OAEP, the material follows under it by AES-KWP.
+ */
+export function wrapInTwoSteps(
+  importKeyPem: string,
+  hash: 'sha1' | 'sha256',
+  material: Buffer,
+): { readonly transport: Buffer; readonly wrapped: Buffer } {
+  const transport = randomBytes(32);
+  try {
+    return { transport: oaep(importKeyPem, hash, transport), wrapped: aesKwp(transport, material) };
+  } finally {
+    transport.fill(0);
   }
 }

@@ -71,8 +71,10 @@ export function readSecretFile(path: string): string {
 export const dataDirOf = (invocation: Invocation, env: NodeJS.ProcessEnv): string =>
   resolve(invocation.text['data-dir'] ?? env.AEGIS_DATA_DIR ?? '.aegis');
 
-/** The address a running local service wrote into its data directory, else the default port. */
+/** The port the environment names, else the address a running local service wrote into its data directory, else the default. */
 function localUrl(dataDir: string, env: NodeJS.ProcessEnv): string {
+  const port = env.AEGIS_REST_PORT;
+  if (port !== undefined && port !== '' && port !== '0') return `http://127.0.0.1:${port}`;
   const file = join(dataDir, 'service.json');
   if (existsSync(file)) {
     try {
@@ -82,7 +84,7 @@ function localUrl(dataDir: string, env: NodeJS.ProcessEnv): string {
       // A half-written or foreign file tells nothing; the default may still be right.
     }
   }
-  return `http://127.0.0.1:${env.AEGIS_REST_PORT ?? '8420'}`;
+  return 'http://127.0.0.1:8420';
 }
 
 /** Order of strength: flags, environment, context, the local service of this machine. */

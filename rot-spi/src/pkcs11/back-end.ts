@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, realpathSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pkcs11RootConfig } from '../config.js';
 import type { AlgorithmCapability, BackEnd, RootCallName, RootDescription, RootHealth, RootOfTrust, SpecCapability } from '../contract.js';
 import { RootFault } from '../fault.js';
@@ -7,8 +8,9 @@ import { toRoot } from '../root.js';
 import { ALGORITHMS, type Algorithm, KEY_SPECS } from '../vocabulary/index.js';
 import { Anchors } from './anchors.js';
 import { decrypt, encrypt, generateDataKey, reEncrypt } from './cipher.js';
+import { ckrOf } from './ck-error.js';
 import { Connection, toOpenFault } from './connection.js';
-import { mechanismName } from './constants.js';
+import { CKR, mechanismName } from './constants.js';
 import type { CryptokiSource } from './cryptoki.js';
 import { agree, derive } from './derivation.js';
 import { KeyStore } from './key-store.js';
@@ -223,34 +225,47 @@ const healthOf = async (context: Context): Promise<RootHealth> => {
   return { state: 'ready', latencyMs: Number(process.hrtime.bigint() - start) / 1e6 };
 };
 
+/** SoftHSM answers CKR_GENERAL_ERROR to who reads a token object while another process writes it: worth another look. */
+const OPEN_RETRIES_MS = [100, 300, 900];
+
 /** A root over the module that `source` makes: pkcs11js, or a stand-in that fails on purpose. */
 export const openPkcs11RootWith = async (config: Pkcs11RootConfig, source: CryptokiSource): Promise<RootOfTrust> => {
-  const connection = await Connection.open(config, source);
-  try {
-    const anchors = await Anchors.open(connection);
-    const plans = probe(connection);
-    const keys = new KeyStore(connection, anchors, plans.specs);
-    const context: Context = { connection, anchors, keys, plans };
-    const reloadAnchors = connection.onOpen;
-    connection.onOpen = () => {
-      keys.abandon();
-      reloadAnchors?.();
-    };
-    const multipart = new Multipart(context);
-    const calls = makeCalls(context, multipart);
-    const description = describeRoot(context, calls);
-    connection.startKeepAlive();
-    return toRoot({
-      ...calls,
-      describe: async () => description,
-      health: () => healthOf(context),
-      close: async () => {
-        multipart.close();
-        await connection.close();
-      },
-    });
-  } catch (error) {
-    await connection.close();
-    throw toOpenFault(error);
+  // Opening again logs in again: only with a PIN the token has just accepted, and without asking a person twice.
+  const waits = 'prompt' in config.pin ? [] : OPEN_RETRIES_MS;
+  for (let attempt = 0; ; attempt += 1) {
+    const connection = await Connection.open(config, source);
+    try {
+      return await openOver(connection);
+    } catch (error) {
+      await connection.close();
+      const waitMs = waits[attempt];
+      if (waitMs === undefined || ckrOf(error) !== CKR.GENERAL_ERROR) throw toOpenFault(error);
+      await sleep(waitMs);
+    }
   }
+};
+
+const openOver = async (connection: Connection): Promise<RootOfTrust> => {
+  const anchors = await Anchors.open(connection);
+  const plans = probe(connection);
+  const keys = new KeyStore(connection, anchors, plans.specs);
+  const context: Context = { connection, anchors, keys, plans };
+  const reloadAnchors = connection.onOpen;
+  connection.onOpen = () => {
+    keys.abandon();
+    reloadAnchors?.();
+  };
+  const multipart = new Multipart(context);
+  const calls = makeCalls(context, multipart);
+  const description = describeRoot(context, calls);
+  connection.startKeepAlive();
+  return toRoot({
+    ...calls,
+    describe: async () => description,
+    health: () => healthOf(context),
+    close: async () => {
+      multipart.close();
+      await connection.close();
+    },
+  });
 };

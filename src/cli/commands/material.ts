@@ -3,7 +3,7 @@ import { segment } from '../api-command.js';
 import { callApi } from '../client.js';
 import { CliError, type Command, EXIT, type Terminal } from '../command.js';
 import { promptSecret, readInput, writeOutput } from '../files.js';
-import { type KeyMaterial, MATERIAL_FORMATS, type MaterialFormat, parseMaterial, wrapForImport } from '../key-material.js';
+import { type KeyMaterial, MATERIAL_FORMATS, type MaterialFormat, parseMaterial, wrapForImport, wrapInTwoSteps } from '../key-material.js';
 import { printJson, printRecord } from '../output.js';
 import { openSession, readSecretFile, type Session } from '../session.js';
 import { NEW_KEY_OPTIONS, newKeyBody } from './keys.js';
@@ -22,21 +22,63 @@ function specFor(material: KeyMaterial, asked: string | undefined): string {
   return spec;
 }
 
+const post = async (session: Session, path: string, body: unknown): Promise<Record<string, unknown>> =>
+  (await callApi(session, 'POST', path, { body })).body as Record<string, unknown>;
+
 async function importWrapped(session: Session, material: KeyMaterial, spec: string, body: Record<string, unknown>): Promise<unknown> {
   const root = body['root'];
-  const created = await callApi(session, 'POST', '/v1/import-wrapping-keys', { body: root === undefined ? {} : { root } });
-  const { id, publicKey } = created.body as { id: string; publicKey: string };
-  const wrapped = wrapForImport(publicKey, material.bytes);
-  const request = {
-    ...body,
-    type: material.type,
-    spec,
-    wrappingKey: id,
-    wrapAlgorithm: 'rsa-aes-kwp',
-    wrapped: wrapped.toString('base64'),
-    format: material.format,
+  const { id, publicKey, algorithms } = (await post(session, '/v1/import-wrapping-keys', root === undefined ? {} : { root })) as {
+    id: string;
+    publicKey: string;
+    algorithms: string[];
   };
-  return (await callApi(session, 'POST', '/v1/keys/import', { body: request })).body;
+  const request = { ...body, type: material.type, spec, format: material.format };
+  if (algorithms.includes('rsa-aes-kwp')) {
+    const wrapped = wrapForImport(publicKey, material.bytes).toString('base64');
+    return post(session, '/v1/keys/import', { ...request, wrappingKey: id, wrapAlgorithm: 'rsa-aes-kwp', wrapped });
+  }
+  const hash = (['sha256', 'sha1'] as const).find((h) => algorithms.includes(`rsa-oaep-${h}-wrap`));
+  if (hash === undefined)
+    throw new CliError(
+      'this root of trust takes no wrapped keys',
+      EXIT.failure,
+      `It offers: ${algorithms.join(', ') || 'nothing'}. Import into another root.`,
+    );
+  return importInTwoSteps(session, request, { id, publicKey, hash }, material);
+}
+
+/** The transport key lives in the root for the moment of the import and is destroyed whatever becomes of it. */
+async function importInTwoSteps(
+  session: Session,
+  request: Record<string, unknown>,
+  key: { id: string; publicKey: string; hash: 'sha1' | 'sha256' },
+  material: KeyMaterial,
+): Promise<unknown> {
+  const { transport, wrapped } = wrapInTwoSteps(key.publicKey, key.hash, material.bytes);
+  const made = await post(session, '/v1/keys/import', {
+    ...(request['root'] === undefined ? {} : { root: request['root'] }),
+    type: 'symmetric-key',
+    spec: 'aes-256',
+    format: 'raw',
+    usage: ['unwrap'],
+    activate: true,
+    description: 'transport of one import',
+    wrappingKey: key.id,
+    wrapAlgorithm: `rsa-oaep-${key.hash}-wrap`,
+    wrapped: transport.toString('base64'),
+  });
+  const at = `/v1/keys/${segment(String(made['id']))}`;
+  try {
+    return await post(session, '/v1/keys/import', {
+      ...request,
+      wrappingKey: made['id'],
+      wrapAlgorithm: 'aes-kwp',
+      wrapped: wrapped.toString('base64'),
+    });
+  } finally {
+    await post(session, `${at}/revoke`, { reason: 'cessation-of-operation' });
+    await post(session, `${at}/destroy`, {});
+  }
 }
 
 const importKey: Command = {

@@ -45,7 +45,7 @@ export interface Needs {
   readonly multiPart?: readonly Algorithm[];
 }
 
-/** A behaviour every wire over every root must show; skipped, visibly, only where the root says it lacks what is needed. */
+/** A behaviour every wire over every root must show, except where a target lists that its root lacks what is needed. */
 export interface BehaviourCase {
   readonly name: string;
   readonly needs?: Needs;

@@ -101,7 +101,6 @@ export const importExportCases: readonly BehaviourCase[] = [
     },
     run: async ({ alice }) => {
       const wrapping = await alice('create-import-wrapping-key', { spec: 'rsa-2048' });
-      expect(wrapping.algorithms).toContain('rsa-aes-kwp');
       const spki = wrapping.publicKey as Uint8Array;
       const secret = randomBytes(32);
       const kek = randomBytes(32);
@@ -124,6 +123,7 @@ export const importExportCases: readonly BehaviourCase[] = [
         const check = createDecipheriv('aes-256-gcm', secret, iv as Uint8Array).setAuthTag(Buffer.from(tag as Uint8Array));
         expect(Buffer.concat([check.update(ciphertext), check.final()]).toString(), form.wrapAlgorithm).toBe('in');
       }
+      expect(wrapping.algorithms).toContain('rsa-aes-kwp');
       const damaged = bytes(oaep(spki, secret));
       damaged[10] = (damaged[10] ?? 0) ^ 1;
       const fault = await refusalOf(
@@ -141,7 +141,7 @@ export const importExportCases: readonly BehaviourCase[] = [
   },
   {
     name: 'lets an import-wrapping key do nothing else',
-    needs: { generate: ['rsa-2048'], algorithms: [['rsa-oaep-sha256-wrap', 'rsa-2048']] },
+    needs: { generate: ['rsa-2048'] },
     run: async ({ alice }) => {
       const { object } = await alice('create-import-wrapping-key', { spec: 'rsa-2048' });
       const key = object.id;
