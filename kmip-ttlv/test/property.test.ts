@@ -156,6 +156,25 @@ describe('limits', () => {
     expect(reader.pendingBytes).toBe(8);
   });
 
+  test('thousands of siblings and megabytes of hex cost no more than their size', () => {
+    const children = Array.from({ length: 60_000 }, (): Item => ({ tag: 0x42000b, type: ItemType.Integer, value: 1 }));
+    const wide: Item = { tag: 0x420008, type: ItemType.Structure, value: children };
+    const big: Item = { tag: 0x4200c2, type: ItemType.ByteString, value: new Uint8Array(4 << 20).fill(0xa5) };
+    const room = { maxBytes: 8 << 20, maxDepth: 32, maxItems: 65_536 };
+    const started = performance.now();
+    for (const item of [wide, big]) {
+      const bytes = writeTtlv(item);
+      expect(Buffer.compare(writeTtlv(readTtlv(bytes, room)), bytes)).toBe(0);
+      expect(Buffer.compare(writeTtlv(readXml(writeXml(item), room)), bytes)).toBe(0);
+      expect(Buffer.compare(writeTtlv(readJson(writeJson(item), room)), bytes)).toBe(0);
+    }
+    expect(performance.now() - started).toBeLessThan(5000);
+    const nest = '['.repeat(2_000_000);
+    expect(() => readJson(nest, room)).toThrow(CodecError);
+    expect(() => readJson(`{"tag":"Data","value":${nest}${']'.repeat(2_000_000)}}`, room)).toThrow(CodecError);
+    expect(() => readXml('<Data>'.repeat(100_000), room)).toThrow(expect.objectContaining({ code: 'TooDeep' }));
+  });
+
   test('an error names the item and the byte', () => {
     const bytes = writeTtlv({
       tag: 0x420078,

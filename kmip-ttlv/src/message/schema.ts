@@ -45,7 +45,22 @@ export type TagView = {
   readonly schema: () => Schema | undefined;
 };
 
-export type Schema = { readonly fields: readonly Field[]; readonly byTag: ReadonlyMap<number, Field> };
+export type Schema = {
+  readonly fields: readonly Field[];
+  readonly byTag: ReadonlyMap<number, Field>;
+  readonly byName: ReadonlyMap<string, Field>;
+  /** How many of the fields are required. */
+  readonly required: number;
+};
+
+export function makeSchema(fields: readonly Field[]): Schema {
+  return {
+    fields,
+    byTag: new Map(fields.map((field) => [field.tag, field])),
+    byName: new Map(fields.map((field) => [field.name, field])),
+    required: fields.filter((field) => field.required).length,
+  };
+}
 export type Direction = 'request' | 'response';
 
 const shapes: ReadonlyMap<string, FieldShape> = new Map([
@@ -112,7 +127,7 @@ function makeVersionView(version: KmipVersion): VersionView {
           view: tag(code),
         };
       });
-    return { fields, byTag: new Map(fields.map((field) => [field.tag, field])) };
+    return makeSchema(fields);
   };
   const structure = (name: string): Schema | undefined => {
     const cached = known.get(name);

@@ -3,7 +3,7 @@ import { knownTag, tagCode, tagLivesIn, tagRow } from '../spec/lookup.js';
 import { type KmipVersion, livesIn, versionNumbers } from '../spec/versions.js';
 import { CodecError } from '../tree/codec-error.js';
 import { type Item, structure } from '../tree/item.js';
-import { attributeRow, type Field, type Schema, type TagView, type VersionView, versionView } from './schema.js';
+import { attributeRow, type Field, makeSchema, type Schema, type TagView, type VersionView, versionView } from './schema.js';
 import type { AttributeReference, BatchItem, Fields, KmipAttribute, Message, Value, Variant } from './value.js';
 
 // Typed message to item tree, in the order of the standard. What the version does not have is left out: fields, attributes and their values.
@@ -24,9 +24,10 @@ export function writeMessage(message: Message): Item {
   const view = versionView(version);
   const { major, minor } = versionNumbers(version);
   const headerName = kind === 'request' ? 'RequestHeader' : 'ResponseHeader';
+  const { ProtocolVersion: _, ...given } = message.header;
   const header: Fields = {
-    ...message.header,
     ProtocolVersion: { ProtocolVersionMajor: major, ProtocolVersionMinor: minor },
+    ...given,
     BatchCount: message.items.length,
   };
   const messageName = kind === 'request' ? 'RequestMessage' : 'ResponseMessage';
@@ -63,29 +64,58 @@ function writeBatchItem(item: BatchItem, kind: 'request' | 'response', view: Ver
     payload === undefined
       ? undefined
       : within(payloadName, () => structure(knownTag(payloadName), writeFields(payload, payloadOf ?? NO_FIELDS, view)));
-  const fields: Fields = { ...item.fields, Operation: operation, UniqueBatchItemID: item.id, [payloadName]: payloadItem };
-  return structure(BATCH_ITEM, writeFields(fields, schema, view));
+  const items: Item[] = [];
+  for (const field of schema.fields) {
+    const { name } = field;
+    const value =
+      name === payloadName ? payloadItem : name === 'Operation' ? operation : name === 'UniqueBatchItemID' ? item.id : item.fields[name];
+    writeOne(value, field, view, items);
+  }
+  return structure(BATCH_ITEM, withExtra(items, item.fields));
 }
-const NO_FIELDS: Schema = { fields: [], byTag: new Map() };
+const NO_FIELDS: Schema = makeSchema([]);
 
 function writeFields(fields: Fields, schema: Schema, view: VersionView): Item[] {
   const items: Item[] = [];
-  for (const field of schema.fields) {
-    const value = fields[field.name];
-    if (value === undefined) {
-      if (field.required) throw new CodecError('MissingField', 'the field is required', field.name);
-      continue;
-    }
-    if (field.repeated) {
-      writeRepeated(value as readonly Value[], field, view, items);
-      continue;
-    }
+  if (writeInOrder(fields, schema, view, items)) return withExtra(items, fields);
+  items.length = 0;
+  for (const field of schema.fields) writeOne(fields[field.name], field, view, items);
+  return withExtra(items, fields);
+}
+
+/**
+ * The fields in the order that the object has them, which is that of the standard when it was read or written so. False when it is another order or a
+ * required field is absent; the caller then goes by the schema, which costs a look at every field that could be there.
+ */
+function writeInOrder(fields: Fields, schema: Schema, view: VersionView, items: Item[]): boolean {
+  let last = -1;
+  let required = 0;
+  for (const name in fields) {
+    const field = schema.byName.get(name);
+    const value = fields[name];
+    if (field === undefined || value === undefined) continue;
+    if (field.order < last) return false;
+    last = field.order;
+    if (field.required) required++;
+    writeOne(value, field, view, items);
+  }
+  return required === schema.required;
+}
+
+function writeOne(value: Value | undefined, field: Field, view: VersionView, items: Item[]): void {
+  if (value === undefined) {
+    if (field.required) throw new CodecError('MissingField', 'the field is required', field.name);
+  } else if (field.repeated) writeRepeated(value as readonly Value[], field, view, items);
+  else {
     try {
       items.push(writeField(value, field, view));
     } catch (error) {
       throw prefixed(error, field.name);
     }
   }
+}
+
+function withExtra(items: Item[], fields: Fields): Item[] {
   const extra = fields.$extra;
   if (extra !== undefined) for (const item of extra) items.push(item);
   return items;

@@ -10,9 +10,10 @@ import * as scalar from './scalars.js';
 
 const CHARACTERS_PER_BYTE = 10;
 const BATCH_ITEM = knownTag('BatchItem');
-const ATTRIBUTE_VALUE = knownTag('AttributeValue');
 
 type Count = { items: number };
+/** An item on the way to the one being read, and the siblings before it. */
+type Step = { readonly tag: number; readonly before: readonly Item[] };
 type JsonItem = { tag: string; type?: string; value: unknown };
 
 /**
@@ -44,17 +45,16 @@ function readItem(
   limits: Limits,
   count: Count,
   depth: number,
-  path: string[],
+  path: Step[],
 ): Item {
-  const at = (): string => path.join('/');
+  const at = (): string => showPath(path);
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new CodecError('BadSyntax', 'an item is an object', at());
   const { tag: tagText, type: typeText = 'Structure', value } = parsed as Record<string, unknown>;
   const tag = typeof tagText === 'string' ? parseTag(tagText) : undefined;
   if (tag === undefined) throw new CodecError('BadTag', 'no tag has that name; an unknown tag is written as 0x and 6 hex digits', at());
   const type = typeof typeText === 'string' ? itemTypeCode(typeText) : undefined;
-  const index = before.filter((sibling) => sibling.tag === tag).length;
-  path.push(index > 0 || tag === BATCH_ITEM ? `${showTag(tag)}[${index}]` : showTag(tag));
+  path.push({ tag, before });
   if (type === undefined) throw new CodecError('BadType', 'no item type has that name', at());
   if (++count.items > limits.maxItems) throw new CodecError('TooManyItems', `more than ${limits.maxItems} items`, at());
   let read: ItemValue;
@@ -70,10 +70,20 @@ function readItem(
   return { tag, type, value: read };
 }
 
-function readChildren(tag: number, value: unknown, limits: Limits, count: Count, depth: number, path: string[]): Item[] {
-  if (depth > limits.maxDepth) throw new CodecError('TooDeep', `more than ${limits.maxDepth} levels of structures`, path.join('/'));
+/** Places among siblings are counted only here, when something is wrong. */
+function showPath(path: readonly Step[]): string {
+  return path
+    .map(({ tag, before }) => {
+      const index = before.filter((sibling) => sibling.tag === tag).length;
+      return index > 0 || tag === BATCH_ITEM ? `${showTag(tag)}[${index}]` : showTag(tag);
+    })
+    .join('/');
+}
+
+function readChildren(tag: number, value: unknown, limits: Limits, count: Count, depth: number, path: Step[]): Item[] {
+  if (depth > limits.maxDepth) throw new CodecError('TooDeep', `more than ${limits.maxDepth} levels of structures`, showPath(path));
   if (value === null || value === undefined) return [];
-  if (!Array.isArray(value)) throw new CodecError('BadValue', 'the value of a Structure is an array', path.join('/'));
+  if (!Array.isArray(value)) throw new CodecError('BadValue', 'the value of a Structure is an array', showPath(path));
   const children: Item[] = [];
   for (const child of value) children.push(readItem(child, tag, children, limits, count, depth, path));
   return children;
@@ -161,9 +171,7 @@ function showItem(item: Item, meaning: number): JsonItem {
   if (type === undefined) throw new CodecError('BadType', `no item type has the code ${item.type}`, showTag(item.tag));
   if (item.type !== ItemType.Structure) return { tag: showTag(item.tag), type, value: showValue(item, meaning) };
   const children = childrenOf(item);
-  const value = children.map((child, i) =>
-    showItem(child, child.tag === ATTRIBUTE_VALUE ? meaningTag(child.tag, item.tag, children.slice(0, i)) : child.tag),
-  );
+  const value = children.map((child) => showItem(child, meaningTag(child.tag, item.tag, children)));
   return { tag: showTag(item.tag), value };
 }
 

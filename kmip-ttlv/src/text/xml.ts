@@ -12,7 +12,7 @@ import { escapeXml, scanXml } from './xml-syntax.js';
 const CHARACTERS_PER_BYTE = 8;
 const INT64 = { low: -(1n << 63n), high: (1n << 63n) - 1n };
 
-type Frame = { tag: number; type: number; text: string | undefined; children: Item[]; index: number };
+type Frame = { tag: number; type: number; text: string | undefined; children: Item[] };
 
 /**
  * Reads one message from its XML encoding. Element names are the normalised tag names, `<TTLV tag="0x…">` or `x` and six hex digits.
@@ -40,7 +40,7 @@ export function readXml(text: string, limits: Limits = DEFAULT_LIMITS): Item {
         if (stack.length > limits.maxDepth) throw new CodecError('TooDeep', `more than ${limits.maxDepth} levels of structures`);
         const parent = stack[stack.length - 1];
         if (parent !== undefined && parent.type !== ItemType.Structure) throw new CodecError('BadMessage', 'only a Structure holds items');
-        stack.push(openFrame(name, attributes, parent));
+        stack.push(openFrame(name, attributes));
       }),
     close: (_, at) =>
       guarded(at, () => {
@@ -55,20 +55,23 @@ export function readXml(text: string, limits: Limits = DEFAULT_LIMITS): Item {
   return root as Item;
 }
 
+/** The path of the innermost open element; places among siblings are counted only here, when something is wrong. */
 const pathOf = (stack: readonly Frame[]): string =>
   stack
-    .map((frame) => (frame.index > 0 || frame.tag === BATCH_ITEM ? `${showTag(frame.tag)}[${frame.index}]` : showTag(frame.tag)))
+    .map((frame, depth) => {
+      const index = stack[depth - 1]?.children.filter((child) => child.tag === frame.tag).length ?? 0;
+      return index > 0 || frame.tag === BATCH_ITEM ? `${showTag(frame.tag)}[${index}]` : showTag(frame.tag);
+    })
     .join('/');
 const BATCH_ITEM = knownTag('BatchItem');
 
-function openFrame(qualified: string, attributes: ReadonlyMap<string, string>, parent: Frame | undefined): Frame {
+function openFrame(qualified: string, attributes: ReadonlyMap<string, string>): Frame {
   const name = qualified.slice(qualified.indexOf(':') + 1);
   const tag = elementTag(name, attributes.get('tag'));
   const typeName = attributes.get('type') ?? 'Structure';
   const type = itemTypeCode(typeName);
   if (type === undefined) throw new CodecError('BadType', 'no item type has that name', showTag(tag));
-  const index = parent?.children.filter((child) => child.tag === tag).length ?? 0;
-  return { tag, type, text: attributes.get('value'), children: [], index };
+  return { tag, type, text: attributes.get('value'), children: [] };
 }
 
 function elementTag(name: string, attribute: string | undefined): number {
@@ -164,18 +167,9 @@ function writeElement(item: Item, meaning: number, depth: number, indent: number
     return;
   }
   lines.push(`${margin}${start}>`);
-  children.forEach((child, i) => {
-    writeElement(
-      child,
-      meaningTag(child.tag, item.tag, children.slice(0, child.tag === ATTRIBUTE_VALUE ? i : 0)),
-      depth + 1,
-      indent,
-      lines,
-    );
-  });
+  for (const child of children) writeElement(child, meaningTag(child.tag, item.tag, children), depth + 1, indent, lines);
   lines.push(`${margin}${end}`);
 }
-const ATTRIBUTE_VALUE = knownTag('AttributeValue');
 
 function unknownType(item: Item): never {
   throw new CodecError('BadType', `no item type has the code ${item.type}`, showTag(item.tag));
