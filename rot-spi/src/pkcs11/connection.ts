@@ -92,9 +92,11 @@ export class Connection {
   static async open(config: Pkcs11RootConfig, source: CryptokiSource): Promise<Connection> {
     const wanted = toWanted(config.slot);
     const pin = await readPin(config);
-    const library = openLibrary(config, source);
+    const { library, found } = await findTokenPatiently(config, source, wanted).catch((error: unknown) => {
+      pin.value.zeroise();
+      throw error;
+    });
     try {
-      const found = await findSlotPatiently(library.cryptoki, wanted);
       const connection = new Connection(config, library, wanted, pin, found);
       connection.#openSessions();
       connection.#state = 'ready';
@@ -431,17 +433,27 @@ const openLibrary = (config: Pkcs11RootConfig, source: CryptokiSource): Library 
   }
 };
 
-const findSlotPatiently = async (cryptoki: Cryptoki, wanted: Wanted): Promise<FoundSlot> => {
+/**
+ * A module may look at its tokens only in C_Initialize (SoftHSM), and miss one that another process writes at that moment
+ * (softhsm/SoftHSMv2 #757): looking again means initialising again. No PIN is used here.
+ */
+const findTokenPatiently = async (
+  config: Pkcs11RootConfig,
+  source: CryptokiSource,
+  wanted: Wanted,
+): Promise<{ library: Library; found: FoundSlot }> => {
   let last: unknown;
   for (const waitMs of SLOT_RETRIES_MS) {
     if (waitMs > 0) await sleep(waitMs);
+    const library = openLibrary(config, source);
     try {
-      return findSlot(cryptoki, wanted);
+      return { library, found: findSlot(library.cryptoki, wanted) };
     } catch (error) {
+      releaseLibrary(library);
       last = error;
     }
   }
-  throw last;
+  throw toOpenFault(last);
 };
 
 export const toOpenFault = (error: unknown): RootFault => {
