@@ -3,7 +3,7 @@ import type { Journal } from '../guard/ports.js';
 import type { ClusterStore } from '../storage/ports.js';
 
 /** Longer than a lease lasts in the database's eyes (7.5 s), so that a node that died is never waited for in vain. */
-export const EFFECTIVE_TIMEOUT_MS = 9_000;
+const EFFECTIVE_TIMEOUT_MS = 9_000;
 
 /** What takes something away: nobody may act on the state before it once it has been answered, on any node. */
 const NARROWING: ReadonlySet<string> = new Set<OperationName>([
