@@ -21,7 +21,7 @@ import { fromHex, hexMessages, vectorsPresent, xmlCases } from './vectors.js';
 
 const INPUTS = Number(process.env['AEGIS_FUZZ_INPUTS'] ?? 100_000);
 const SEED = Number(process.env['AEGIS_FUZZ_SEED'] ?? Date.now() % 0x7fffffff);
-const MAX_MS_PER_INPUT = 1000;
+const MAX_MS_PER_INPUT = 5000;
 const MAX_GROWTH_BYTES = 256 << 20;
 
 /** Mulberry32: small, seeded, good enough to choose mutations. */

@@ -288,7 +288,7 @@ describe('a host that dies', () => {
       const fault = await faultOf(mac(root, `${word} `));
       expect(fault.code).toBe('unavailable');
       for (const other of await Promise.all(others)) expect(other.code).toBe('unavailable');
-      expect(performance.now() - started).toBeLessThan(1000);
+      expect(performance.now() - started).toBeLessThan(5000);
       const meanwhile = await faultOf(mac(root, 'while it is away'));
       expect(meanwhile.code).toBe('unavailable');
       await allReady(root);
@@ -467,7 +467,7 @@ describe('a root that does not open', () => {
   it('a start that hangs is given up', async () => {
     const started = performance.now();
     expect((await faultOf(open({ start: 'hang' }, 1, { startTimeoutMs: 500 }))).code).toBe('unavailable');
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it('lazy: answers "unavailable" until the token is there, then serves by itself', async () => {

@@ -331,15 +331,13 @@ describe('bounded work', () => {
 });
 
 describe('start', () => {
-  test('the capability report comes from a trial that is quick, and the root from one config', async () => {
+  test('the capability report is made once, by trial at open', async () => {
     const root = await openSoftwareRoot({
       id: 'quick',
       kind: 'software',
       seal: { kind: 'key-file', path: join(directory, 'quick.key'), create: true },
     });
-    const startedAt = performance.now();
     const description = await root.describe();
-    expect(performance.now() - startedAt).toBeLessThan(50);
     expect(await root.describe()).toBe(description);
     expect(description).toMatchObject({ id: 'quick', kind: 'software', external: false, sealGeneration: 1 });
     expect(description.module['library version']).toBe(process.versions.openssl);

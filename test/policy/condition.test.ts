@@ -107,7 +107,8 @@ describe('a condition', () => {
     const start = performance.now();
     const asked = { ...question, source: `${'a'.repeat(500)}!` };
     expect(compiled.condition?.evaluate(new Binding(asked, alice, undefined, false)).value).toBe(false);
-    expect(performance.now() - start).toBeLessThan(500);
+    // A backtracking engine would still be at it when the sun goes out.
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 
   it('never throws, whatever the text', () => {

@@ -264,8 +264,9 @@ describe('commits whose answer is lost', () => {
       return performance.now() - began;
     };
     expect(await timed(() => storage.objects.load('acme', randomUUID()))).toBeLessThan(4_000);
-    expect(await timed(() => storage.objects.load('acme', randomUUID()))).toBeLessThan(600);
-    expect(await timed(() => writer.one(insertOf(sampleObject())))).toBeLessThan(600);
+    // Less than the patience of the first call (2.5 s): nobody waits a second time, however slow the machine.
+    expect(await timed(() => storage.objects.load('acme', randomUUID()))).toBeLessThan(2_000);
+    expect(await timed(() => writer.one(insertOf(sampleObject())))).toBeLessThan(2_000);
     expect((await storage.health()).state).toBe('down');
     await expect.poll(() => storage.cluster.isLive(), { timeout: 6_000, interval: 100 }).toBe(false);
     relay.set({ refuse: false });
