@@ -61,10 +61,20 @@ const fromPublic = (key: KeyObject): KeyMaterial => ({
   spec: specOf(key),
 });
 
+/** A raw key may begin with any byte, `{` included: only what is a JWK in whole is one. */
+function isJwk(bytes: Buffer): boolean {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return typeof value === 'object' && value !== null && 'kty' in value;
+  } catch {
+    return false;
+  }
+}
+
 function guessFormat(bytes: Buffer): MaterialFormat {
   const text = bytes.subarray(0, 64).toString('latin1').trimStart();
   if (text.startsWith('-----BEGIN')) return 'pem';
-  if (text.startsWith('{')) return 'jwk';
+  if (isJwk(bytes)) return 'jwk';
   // A DER SEQUENCE that spans the file; a raw key of 16, 24, 32 or 64 bytes would have to begin with just that length.
   if (bytes[0] === 0x30 && bytes.length > 40) return bytes.includes(Buffer.from('06092a864886f70d010701', 'hex')) ? 'pkcs12' : 'der';
   return 'raw';

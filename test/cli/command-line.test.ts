@@ -172,6 +172,13 @@ describe('key material', () => {
     }
   });
 
+  test('raw bytes are raw whatever they begin with', () => {
+    for (const start of ['{', ' {', '0', '-', '\u0000']) {
+      const raw = Buffer.concat([Buffer.from(start), randomBytes(32)]).subarray(0, 32);
+      expect(parseMaterial(raw, 'auto', undefined)).toMatchObject({ type: 'symmetric-key', format: 'raw' });
+    }
+  });
+
   test('an encrypted key without its passphrase, and rubbish, are refused without showing anything of them', () => {
     const encrypted = Buffer.from(privateKey.export({ format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'secret' }));
     expect(() => parseMaterial(encrypted, 'auto', undefined)).toThrow(/passphrase/);
