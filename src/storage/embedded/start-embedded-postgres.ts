@@ -147,17 +147,33 @@ const run = async (paths: ClusterPaths, binaries: PostgresBinaries, account: Acc
   return { child, exit, lines, ended: () => ended };
 };
 
+/** Rejects when `work` has not settled in time: a client of a server that dies in the middle of the handshake may never hear of it. */
+const bounded = async <T>(work: Promise<T>, withinMs: number): Promise<T> => {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([
+      work,
+      sleep(withinMs, undefined, { signal: timer.signal }).then(() => Promise.reject(new Error(`no answer in ${withinMs} ms`))),
+    ]);
+  } finally {
+    timer.abort();
+  }
+};
+const CONNECT_MS = 5_000;
+const END_MS = 1_000;
+const endQuietly = (client: pg.Client): Promise<void> => bounded(client.end(), END_MS).catch(() => undefined);
+
 const ready = async (running: Running, config: pg.ClientConfig): Promise<boolean> => {
   const until = performance.now() + READY_WITHIN_MS;
   while (!running.ended()) {
-    const client = new pg.Client({ ...config, connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({ ...config, connectionTimeoutMillis: CONNECT_MS });
     client.on('error', () => undefined);
     try {
-      await client.connect();
-      await client.end();
+      await bounded(client.connect(), CONNECT_MS + END_MS);
+      await endQuietly(client);
       return true;
     } catch (error) {
-      await client.end().catch(() => undefined);
+      await endQuietly(client);
       const code = (error as { code?: string }).code;
       if (code === '28P01')
         throw new Error(
@@ -206,9 +222,9 @@ const runUntilReady = async (
 
 /** The application's role and database; repeated at every start, so a start that was killed half-way is completed. */
 const ensureDatabase = async (administration: pg.ClientConfig, passwords: Passwords): Promise<void> => {
-  const client = new pg.Client(administration);
+  const client = new pg.Client({ ...administration, connectionTimeoutMillis: CONNECT_MS });
   client.on('error', () => undefined);
-  await client.connect();
+  await bounded(client.connect(), CONNECT_MS + END_MS);
   try {
     const { rows } = await client.query<{ role: boolean; database: boolean }>(
       `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'aegis') AS role, EXISTS (SELECT FROM pg_database WHERE datname = 'aegis') AS database`,
@@ -219,7 +235,7 @@ const ensureDatabase = async (administration: pg.ClientConfig, passwords: Passwo
       await client.query('REVOKE ALL ON DATABASE aegis FROM PUBLIC');
     }
   } finally {
-    await client.end().catch(() => undefined);
+    await endQuietly(client);
   }
 };
 
