@@ -1,0 +1,58 @@
+import type { Fields, KmipAttribute, OperationName as KmipOperation, KmipVersion, RequestOptions } from '@aegis/kmip-ttlv';
+import type { Caller, OperationName, OperationRequest, OperationResponse } from '../../domain/index.js';
+
+// What a KMIP operation is to the plane: one row of KMIP_HANDLERS, from a neutral request payload to a neutral response payload.
+
+/** State of one client connection: nothing in it outlives the connection, nothing in it is believed without the guard. */
+export interface KmipConnection {
+  /** Set Endpoint Role (KMIP 2.1 §6.1.56): `server` once the peer asked to serve. */
+  role: 'client' | 'server';
+  /** Set Defaults and Set Constraints that were given for this connection only, by operation name. */
+  readonly memory: Map<string, unknown>;
+}
+
+/** One batch item being run. */
+export interface KmipCall {
+  readonly version: KmipVersion;
+  readonly operation: KmipOperation;
+  /** The header, lifted. */
+  readonly options: RequestOptions;
+  readonly caller: Caller;
+  readonly connection: KmipConnection;
+  /** Time of the request, ms since 1970; one reading for the whole batch, so that dates agree. */
+  readonly now: number;
+  /**
+   * The one way to the key service: through the guard. Throws FaultError with the guard's fault; the batch turns it into
+   * Result Status and Result Reason by PROJECTIONS (and the overrides of kmip/faults.ts).
+   */
+  call<O extends OperationName>(operation: O, request: OperationRequest<O>): Promise<OperationResponse<O>>;
+  /** ID Placeholder (KMIP 2.1 §5.21, 1.4 §4): last object made or found in this batch. */
+  placeholder(): string | undefined;
+  setPlaceholder(id: string | undefined): void;
+  /**
+   * Registers how to undo what this item did, for Batch Error Continuation Option Undo. Run in reverse order when a later
+   * item fails. Only asked for when the batch wants it (`undoWanted`).
+   */
+  readonly undoWanted: boolean;
+  onUndo(undo: () => Promise<void>): void;
+}
+
+/** Answers the response payload in the neutral form (2.x field names, attribute lists); the era module lowers it. */
+export type KmipHandler = (payload: Fields, call: KmipCall) => Promise<Fields>;
+
+/** A refusal with a KMIP reason of its own, where no fault of the domain says it: thrown by handlers, answered by the batch. */
+export class KmipRefusal extends Error {
+  readonly reason: string;
+  readonly status: 'OperationFailed' | 'OperationUndone' | 'OperationPending';
+  constructor(reason: string, message: string, status: KmipRefusal['status'] = 'OperationFailed') {
+    super(message);
+    this.name = 'KmipRefusal';
+    this.reason = reason;
+    this.status = status;
+  }
+}
+
+/** `reason` is a Result Reason name of the newest version; reasonIn() lowers it for older ones. */
+export const refuse = (reason: string, message: string): KmipRefusal => new KmipRefusal(reason, message);
+
+export type { Fields, KmipAttribute, KmipVersion };
