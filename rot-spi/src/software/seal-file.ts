@@ -8,8 +8,9 @@ import { SECRET_ACCESS } from '../secret-access.js';
  *
  *   "AEGISSEAL" 0x01 | u32 n | header: n bytes of JSON, no secret | u32 m | body: m bytes | SHA-256 of everything before
  *
- * The body is the concatenated 32-byte keys, oldest generation first; in clear, or under AES-256-GCM with a key that
- * scrypt (RFC 7914) makes from a passphrase and with everything before the body as associated data.
+ * The body is the concatenated 32-byte keys, oldest generation first; in clear, or under AES-256-GCM with everything
+ * before the body as associated data and a key that scrypt (RFC 7914) makes from a passphrase, or a random one that the
+ * header holds wrapped by a key elsewhere (a cloud KMS).
  */
 const MAGIC = Buffer.from('AEGISSEAL\u0001', 'latin1');
 const CHECKSUM_BYTES = 32;
@@ -45,13 +46,27 @@ export interface SealContent {
 /** How the body is protected: nothing but the file mode, or a key-encryption key with the parameters that made it. */
 export type BodyProtection =
   | { readonly kind: 'none' }
-  | { readonly kind: 'passphrase'; readonly kek: Secret; readonly scrypt: ScryptParameters };
+  | { readonly kind: 'passphrase'; readonly kek: Secret; readonly scrypt: ScryptParameters }
+  | { readonly kind: 'wrapped'; readonly kek: Secret; readonly wrapped: WrappedKek };
+
+/** A key-encryption key as the key elsewhere wrapped it. No secret: only that key opens it. */
+export interface WrappedKek {
+  /** `vault`, `aws`, … */
+  readonly provider: string;
+  /** The wrapping key in the provider's own words: name, ARN, resource name, URL. */
+  readonly key: string;
+  /** Which version of it, where the provider says so. */
+  readonly version?: string;
+  /** Lower-case hex. */
+  readonly blob: string;
+}
 
 interface Header {
   readonly format: 1;
   readonly fingerprint: string;
   readonly generations: readonly { readonly generation: number; readonly createdAt: number }[];
-  readonly protection: 'none' | 'passphrase';
+  readonly protection: BodyProtection['kind'];
+  readonly wrapped?: WrappedKek;
   readonly scrypt?: { readonly N: number; readonly r: number; readonly p: number; readonly salt: string };
   readonly nonce?: string;
 }
@@ -80,9 +95,9 @@ const toHeader = (content: SealContent, protection: BodyProtection, nonce: Buffe
   fingerprint: content.fingerprint.toString('hex'),
   generations: content.generations.map(({ generation, createdAt }) => ({ generation, createdAt })),
   protection: protection.kind,
-  ...(protection.kind === 'none'
-    ? {}
-    : { scrypt: { ...protection.scrypt, salt: protection.scrypt.salt.toString('hex') }, nonce: nonce.toString('hex') }),
+  ...(protection.kind === 'passphrase' ? { scrypt: { ...protection.scrypt, salt: protection.scrypt.salt.toString('hex') } } : {}),
+  ...(protection.kind === 'wrapped' ? { wrapped: protection.wrapped } : {}),
+  ...(protection.kind === 'none' ? {} : { nonce: nonce.toString('hex') }),
 });
 
 /** The bytes to write; the caller zeroes them. */
@@ -150,8 +165,27 @@ const parseHeader = (bytes: Buffer, path: string): Header => {
     if (index > 0 && line.generation <= (generations[index - 1]?.generation ?? 0)) throw damaged(path);
   });
   if (protection === 'passphrase') checkScrypt(header, path);
+  else if (protection === 'wrapped') checkWrapped(header, path);
   else if (protection !== 'none') throw damaged(path);
   return header;
+};
+
+const MAX_WRAPPED_HEX = 32_768;
+const MAX_KEY_NAME_CHARACTERS = 2_048;
+
+const checkWrapped = ({ wrapped, nonce }: Header, path: string): void => {
+  const isText = (value: unknown): value is string =>
+    typeof value === 'string' && value.length > 0 && value.length <= MAX_KEY_NAME_CHARACTERS;
+  const sound =
+    wrapped !== undefined &&
+    isText(wrapped.provider) &&
+    isText(wrapped.key) &&
+    (wrapped.version === undefined || isText(wrapped.version)) &&
+    typeof wrapped.blob === 'string' &&
+    wrapped.blob.length <= MAX_WRAPPED_HEX &&
+    /^([0-9a-f]{2})+$/.test(wrapped.blob) &&
+    /^[0-9a-f]{24}$/.test(nonce ?? '');
+  if (!sound) throw damaged(path);
 };
 
 const checkScrypt = ({ scrypt: kdf, nonce }: Header, path: string): void => {
@@ -170,7 +204,7 @@ export const scryptOf = (parts: SealFileParts): ScryptParameters | undefined =>
 
 /** Opens the body; a wrong passphrase answers `sealed`. */
 export const openSealFile = (parts: SealFileParts, protection: BodyProtection, path: string): SealContent => {
-  const keys = protection.kind === 'none' ? Buffer.from(parts.body) : decryptBody(parts, protection.kek, path);
+  const keys = protection.kind === 'none' ? Buffer.from(parts.body) : decryptBody(parts, protection, path);
   try {
     if (keys.length !== parts.header.generations.length * SEALING_KEY_BYTES) throw damaged(path);
     return {
@@ -185,7 +219,8 @@ export const openSealFile = (parts: SealFileParts, protection: BodyProtection, p
   }
 };
 
-const decryptBody = (parts: SealFileParts, kek: Secret, path: string): Buffer => {
+const decryptBody = (parts: SealFileParts, protection: Exclude<BodyProtection, { kind: 'none' }>, path: string): Buffer => {
+  const { kek } = protection;
   const sealed = parts.body.subarray(0, -TAG_BYTES);
   const decipher = createDecipheriv('aes-256-gcm', kek.bytes(SECRET_ACCESS), Buffer.from(parts.header.nonce ?? '', 'hex'), {
     authTagLength: TAG_BYTES,
@@ -194,6 +229,12 @@ const decryptBody = (parts: SealFileParts, kek: Secret, path: string): Buffer =>
     decipher.setAAD(parts.head).setAuthTag(parts.body.subarray(-TAG_BYTES));
     return Buffer.concat([decipher.update(sealed), decipher.final()]);
   } catch {
+    if (protection.kind === 'wrapped')
+      throw new RootFault(
+        'sealed',
+        `the key that ${protection.wrapped.provider} unwrapped does not open the sealing keys in ${path}`,
+        'Restore the file from its backup, or point the root at the key that sealed it.',
+      );
     throw new RootFault(
       'sealed',
       `the passphrase does not open the sealing keys in ${path}`,
