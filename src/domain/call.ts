@@ -27,11 +27,20 @@ export interface Caller {
   readonly malformed?: Fault;
 }
 
+/**
+ * Completes a request with what only the target says: a wire that names a cipher mode and leaves the cipher to the key, say.
+ * Pure and quick. The guard calls it once per pass, after loading the target and before policy is asked, so that policy,
+ * limits and the record see the request that is carried out. It may not name another target, and what it throws (a
+ * FaultError) is answered only to a caller whom policy and the object's own state would have let through.
+ */
+export type Refine<O extends OperationName = OperationName> = (object: ManagedObject) => OperationRequest<O>;
+
 /** The one function every plane calls. It never throws. */
 export type GuardedService = <O extends OperationName>(
   operation: O,
   request: OperationRequest<O>,
   caller: Caller,
+  refine?: Refine<O>,
 ) => Promise<Result<OperationResponse<O>>>;
 
 /** What the operation stage gets: everything already decided. */

@@ -73,5 +73,10 @@ export const decision: Stage<'decision'> = {
   name: 'decision',
   runs: 'while-allowed',
   run: (state, parts) =>
-    policyVerdict(state) ?? limitVerdict(state, parts) ?? state.missing ?? riskVerdict(state, parts) ?? admissionVerdict(state),
+    policyVerdict(state) ??
+    limitVerdict(state, parts) ??
+    state.missing ??
+    riskVerdict(state, parts) ??
+    admissionVerdict(state) ??
+    state.unrefined,
 };

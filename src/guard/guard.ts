@@ -6,6 +6,7 @@ import {
   type GuardedService,
   OPERATION_TABLE,
   type OperationName,
+  type Refine,
   type Result,
 } from '../domain/index.js';
 import { audit } from './audit.js';
@@ -56,10 +57,16 @@ const faultOf = (state: CallState, parts: GuardParts, stage: string, error: unkn
   return INTERNAL;
 };
 
-const newState = (name: OperationName, request: unknown, caller: Caller, now: number): CallState => ({
+const recordOf = (request: unknown): Readonly<Record<string, unknown>> =>
+  typeof request === 'object' && request !== null ? (request as Readonly<Record<string, unknown>>) : {};
+
+const newState = (name: OperationName, request: unknown, caller: Caller, refine: Refine | undefined, now: number): CallState => ({
   operation: name,
   row: Object.hasOwn(OPERATION_TABLE, name) ? OPERATION_TABLE[name] : undefined,
-  request: typeof request === 'object' && request !== null ? (request as Readonly<Record<string, unknown>>) : {},
+  request: recordOf(request),
+  received: recordOf(request),
+  refine,
+  unrefined: undefined,
   caller,
   now,
   startedAt: performance.now(),
@@ -90,6 +97,8 @@ const newState = (name: OperationName, request: unknown, caller: Caller, now: nu
 /** Clears what a pass found out, keeping who calls. */
 const resetForRetry = (state: CallState): void => {
   state.attempt += 1;
+  state.request = state.received;
+  state.unrefined = undefined;
   state.fields = undefined;
   state.targetRef = undefined;
   state.target = undefined;
@@ -207,9 +216,9 @@ const settle = async (state: CallState, parts: GuardParts): Promise<Result<unkno
 
 /** The only caller of the key service. Never throws; every call ends in one durable record per pass, or in `audit-unavailable`. */
 export const makeGuard = (parts: GuardParts): GuardedService => {
-  const guarded = async (name: OperationName, request: unknown, caller: Caller): Promise<Result<unknown>> => {
+  const guarded = async (name: OperationName, request: unknown, caller: Caller, refine?: Refine): Promise<Result<unknown>> => {
     try {
-      return await settle(newState(name, request, caller, parts.clock()), parts);
+      return await settle(newState(name, request, caller, refine, parts.clock()), parts);
     } catch (error) {
       try {
         parts.onProblem?.({ stage: 'guard', requestId: String(caller?.requestId), operation: String(name), error });

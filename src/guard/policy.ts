@@ -1,4 +1,4 @@
-import { type Fault, type LoadedObject, OPERATION_TABLE, type OperationName, scopeAllows } from '../domain/index.js';
+import { type Fault, FaultError, type LoadedObject, OPERATION_TABLE, type OperationName, scopeAllows } from '../domain/index.js';
 import type { GuardParts, PolicyQuestion } from './ports.js';
 import { readFields } from './request-fields.js';
 import type { CallState, Stage } from './stage.js';
@@ -120,6 +120,32 @@ const askAll = (state: CallState, parts: GuardParts): Fault | undefined => {
   return undefined;
 };
 
+/** What a refinement may not touch: which objects the call is about, and which operation it stands for. */
+const sameObjects = (state: CallState, refined: Readonly<Record<string, unknown>>): boolean => {
+  const { row, request } = state;
+  const fixed = [row?.target, row?.actsAs?.field, ...(row?.alsoUses ?? []).map(({ field }) => field)];
+  return fixed.every((field) => field === undefined || refined[field] === request[field]);
+};
+
+/** Lets the plane complete the request for this target, and reads its fields again for policy. */
+const refine = (state: CallState, parts: GuardParts, facts: Readonly<Record<string, unknown>> | undefined): Fault | undefined => {
+  if (state.refine === undefined || state.target === undefined) return undefined;
+  let refined: Readonly<Record<string, unknown>>;
+  try {
+    refined = state.refine(state.target.object) as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    if (!(error instanceof FaultError)) throw error;
+    state.unrefined = error.fault;
+    return undefined;
+  }
+  if (!sameObjects(state, refined)) return { code: 'internal', message: 'The request changed its object on the way.' };
+  state.request = refined;
+  const read = readFields(state.operation, refined, parts.defaultRoot);
+  if (read.fault !== undefined) return read.fault;
+  state.fields = facts === undefined ? read.fields : { ...read.fields, ...facts };
+  return undefined;
+};
+
 /**
  * Loads what the request names, within the caller's tenant, and asks policy about each action on each object. An object that
  * isn't there is asked about too, without attributes: who may not do this at all learns nothing about what exists.
@@ -144,6 +170,6 @@ export const policy: Stage<'policy'> = {
       const refusal = await loadOthers(state, parts, tenant);
       if (refusal !== undefined) return refusal;
     }
-    return askAll(state, parts);
+    return refine(state, parts, facts) ?? askAll(state, parts);
   },
 };

@@ -8,6 +8,7 @@ import type {
   Planned,
   PolicyDecision,
   Principal,
+  Refine,
 } from '../domain/index.js';
 import type { AuditDraft, Finding, GuardParts, PolicyQuestion, RiskAssessment } from './ports.js';
 
@@ -39,7 +40,12 @@ export interface CallState {
   readonly operation: OperationName;
   /** Absent for a name that is not in the table. */
   readonly row: OperationRow | undefined;
-  readonly request: Readonly<Record<string, unknown>>;
+  /** As asked; as completed by `refine` once the target is loaded. */
+  request: Readonly<Record<string, unknown>>;
+  readonly received: Readonly<Record<string, unknown>>;
+  readonly refine: Refine | undefined;
+  /** Why the request could not be completed for this target: answered last, to whom everything else would let pass. */
+  unrefined: Fault | undefined;
   readonly caller: Caller;
   /** The call's one clock reading, ms since the epoch. */
   readonly now: number;
