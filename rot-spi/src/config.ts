@@ -44,7 +44,48 @@ export interface Pkcs11RootConfig {
   readonly sessions?: number;
 }
 
-export type RootConfig = SoftwareRootConfig | Pkcs11RootConfig;
+/** HashiCorp Vault or OpenBao, its Transit secrets engine. */
+export interface VaultProviderConfig {
+  readonly kind: 'vault';
+  /** `https://host:8200`; plain http only on loopback. */
+  readonly address: string;
+  readonly namespace?: string;
+  /** Mount of the Transit engine. Default `transit`. */
+  readonly mount?: string;
+  readonly auth:
+    | { readonly method: 'token'; readonly token: SecretSource }
+    | { readonly method: 'approle'; readonly roleId: string; readonly secretId: SecretSource; readonly mount?: string }
+    | { readonly method: 'kubernetes'; readonly role: string; readonly jwtFile?: string; readonly mount?: string };
+  /** PEM bundle to trust instead of the system's authorities. */
+  readonly caFile?: string;
+  /** One attempt of one call. Default 5,000 ms. */
+  readonly timeoutMs?: number;
+  /** Connections kept open. Default 256. */
+  readonly connections?: number;
+}
+
+export interface CloudRootConfig {
+  readonly id: string;
+  readonly kind: 'cloud-envelope';
+  /**
+   * `envelope`: the software engine, its sealing keys sealed by a key of the provider. `layered`: no key moves; each call
+   * is done by the provider.
+   */
+  readonly mode: 'envelope' | 'layered';
+  readonly provider: VaultProviderConfig;
+  /** The provider's key that seals this root's own sealing keys, and the 0600 file that holds them sealed. */
+  readonly seal: { readonly key: string; readonly path: string; readonly create?: boolean };
+  /** How often the provider is asked whether it still opens the seal, ms. Default 60,000. */
+  readonly refreshMs?: number;
+  /** How long the seal stays open while the provider can't be asked, ms. Default 3,600,000. */
+  readonly graceMs?: number;
+  /** Opened keys kept in memory, envelope mode. Default 10,000. */
+  readonly cacheEntries?: number;
+  /** Host processes. Default 1. */
+  readonly hosts?: number;
+}
+
+export type RootConfig = SoftwareRootConfig | Pkcs11RootConfig | CloudRootConfig;
 
 /** How the server runs hosts. */
 export interface HostOptions {

@@ -109,6 +109,13 @@ export interface RootCalls {
   generateKeyPair: [{ readonly binding: KeyBinding; readonly publicExponent?: number }, CreatedKey];
   /** Plain material goes straight into the root; the caller zeroes its copy. */
   importKey: [{ readonly binding: KeyBinding; readonly format: MaterialFormat; readonly material: Uint8Array }, CreatedKey];
+  /** Layered roots: what the provider says of a key it has already. `ref` in the provider's words; answered with its version. */
+  lookupKey: [
+    { readonly ref: string },
+    { readonly ref: string; readonly spec: KeySpec; readonly bits: number; readonly publicKey?: Uint8Array },
+  ];
+  /** Layered roots: a reference to a key that the provider has already. Nothing is made there and destroying it deletes nothing. */
+  adoptKey: [{ readonly binding: KeyBinding; readonly ref: string }, CreatedKey];
   /** Refused (`not-exportable`) unless the binding says exportable and the key itself agrees. */
   exportKey: [{ readonly key: BoundKey }, { readonly format: MaterialFormat; readonly material: Uint8Array }];
   /** Releases whatever the reference holds (a token object). Idempotent. */

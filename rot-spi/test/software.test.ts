@@ -30,6 +30,7 @@ defineContractSuite(
     reopenOther: () => open('other.key'),
     expectUnsupported: [
       ...POST_QUANTUM,
+      ...['power:lookupKey', 'power:adoptKey'].map((what) => ({ what, reason: 'keys of a software root are nowhere else' })),
       { what: 'power:seedRandom', reason: 'OpenSSL seeds itself from the kernel; node:crypto cannot add to it' },
     ],
   },

@@ -2,6 +2,8 @@ import { RootFault } from '../fault.js';
 
 /** Bounds on what a request may carry, before any of it is copied or parsed. */
 export const MAX_OBJECT_ID_CHARACTERS = 64;
+/** Name of a key at a cloud provider: an ARN, a resource name, a URL. */
+export const MAX_KEY_REF_CHARACTERS = 2_048;
 export const MAX_TENANT_CHARACTERS = 128;
 export const MAX_REFERENCE_BYTES = 65_536;
 export const MAX_PUBLIC_KEY_BYTES = 16_384;

@@ -31,6 +31,7 @@ import {
   checkText,
   invalid,
   MAX_DATA_KEY_BYTES,
+  MAX_KEY_REF_CHARACTERS,
   MAX_MATERIAL_BYTES,
   MAX_OPERATION_ID_CHARACTERS,
   MAX_PUBLIC_KEY_BYTES,
@@ -258,6 +259,15 @@ export const REQUEST_CHECKS: { readonly [C in RootCallName]: RequestCheck<C> } =
     checkImported(spec, can);
     checkBytes(request.material, 'material', MAX_MATERIAL_BYTES, 1);
     checkMaterial(spec, request.format, request.material);
+    return request;
+  },
+  lookupKey: (request) => {
+    checkText(request.ref, 'ref', MAX_KEY_REF_CHARACTERS);
+    return request;
+  },
+  adoptKey: (request) => {
+    checkBinding(request.binding);
+    checkText(request.ref, 'ref', MAX_KEY_REF_CHARACTERS);
     return request;
   },
   exportKey: (request) => {

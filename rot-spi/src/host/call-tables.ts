@@ -125,6 +125,8 @@ export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
     heavy: () => true,
   },
   importKey: { request: { binding: 'binding', format: 'format', material: 'bytes' }, response: CREATED, lost: 'unless-external' },
+  lookupKey: { request: { ref: 'text' }, response: { ref: 'text', spec: 'spec', bits: 'uint', publicKey: 'bytes?' }, lost: 'again' },
+  adoptKey: { request: { binding: 'binding', ref: 'text' }, response: CREATED, lost: 'again' },
   exportKey: { request: { key: 'key' }, response: { format: 'format', material: 'bytes' }, lost: 'again' },
   destroyKey: { request: { key: 'key' }, response: {}, lost: 'again' },
   encrypt: {

@@ -32,6 +32,10 @@ const keptFlags = (): string[] => {
 
 const secretSources = (config: RootConfig): SecretSource[] => {
   if (config.kind === 'pkcs11') return [config.pin];
+  if (config.kind === 'cloud-envelope') {
+    const { auth } = config.provider;
+    return auth.method === 'token' ? [auth.token] : auth.method === 'approle' ? [auth.secretId] : [];
+  }
   return config.seal.kind === 'passphrase' ? [config.seal.passphrase] : [];
 };
 

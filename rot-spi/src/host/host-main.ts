@@ -10,8 +10,10 @@ const open = async (config: RootConfig): Promise<RootOfTrust> => {
       return (await import('../software/index.js')).openSoftwareRoot(config);
     case 'pkcs11':
       return (await import('../pkcs11/index.js')).openPkcs11Root(config);
+    case 'cloud-envelope':
+      return (await import('../cloud-envelope/index.js')).openCloudRoot(config);
     default:
-      throw new RootFault('unsupported', 'unknown kind of root of trust', "set the root's kind to software or pkcs11");
+      throw new RootFault('unsupported', 'unknown kind of root of trust', "set the root's kind to software, pkcs11 or cloud-envelope");
   }
 };
 

@@ -57,8 +57,18 @@ const checkHealth = (ring: SealRing): RootHealth => {
  */
 export const openSoftwareRoot = async (config: SoftwareRootConfig): Promise<RootOfTrust> => {
   runSelfTest();
+  return openSoftwareRootOn(await openSealRing(config.seal), config);
+};
+
+/** The software engine over sealing keys that somebody else opened; closing the root closes them. */
+export const openSoftwareRootOn = async (
+  ring: SealRing,
+  config: { readonly id: string; readonly kind: RootDescription['kind']; readonly cacheEntries?: number },
+  facts: Readonly<Record<string, string>> = {},
+): Promise<RootOfTrust> => {
+  runSelfTest();
   probed ??= probe();
-  const [found, ring] = await Promise.all([probed, openSealRing(config.seal)]);
+  const found = await probed;
   const keys = makeOpenedKeys(ring, config.cacheEntries ?? DEFAULT_CACHE_ENTRIES);
   const { close: closeCalls, ...calls } = makeSoftwareCalls({
     ring,
@@ -71,14 +81,14 @@ export const openSoftwareRoot = async (config: SoftwareRootConfig): Promise<Root
     if (description?.sealGeneration === ring.generation()) return description;
     description = {
       id: config.id,
-      kind: 'software',
+      kind: config.kind,
       fingerprint: ring.fingerprint.toString('hex'),
       powers: powersOf({ ...calls, close: closeCalls }, found),
       specs: found.specs,
       algorithms: found.algorithms,
       hashes: found.hashes,
       maxInput: MAX_INPUT_BYTES,
-      module: found.module,
+      module: { ...found.module, ...facts },
       external: false,
       sealGeneration: ring.generation(),
     };
