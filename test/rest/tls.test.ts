@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseSubjectAltName, toDistinguishedName } from '../../src/planes/rest/caller.js';
+import { parseSubjectAltName, toDistinguishedName } from '../../src/planes/client-certificate.js';
 import { makeRestServer } from '../../src/planes/rest/index.js';
 import { bearer, makeFakeService, toOptions } from './fake-service.js';
 

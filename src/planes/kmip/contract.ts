@@ -1,7 +1,13 @@
 import type { Fields, KmipAttribute, OperationName as KmipOperation, KmipVersion, RequestOptions } from '@aegis/kmip-ttlv';
-import type { Caller, OperationName, OperationRequest, OperationResponse } from '../../domain/index.js';
+import type { Caller, OperationName, OperationRequest, OperationResponse, Refine } from '../../domain/index.js';
 
 // What a KMIP operation is to the plane: one row of KMIP_HANDLERS, from a neutral request payload to a neutral response payload.
+
+/** What the operator sets for the whole plane and handlers go by. */
+export interface KmipSettings {
+  /** What RNG Seed does with the seed (KMIP 1.4 §4.36): takes all of it, takes a part, ignores it (Success, 0 bytes), or refuses. */
+  readonly rngSeed: 'accept' | 'partial' | 'ignore' | 'refuse';
+}
 
 /** State of one client connection: nothing in it outlives the connection, nothing in it is believed without the guard. */
 export interface KmipConnection {
@@ -19,19 +25,27 @@ export interface KmipCall {
   readonly options: RequestOptions;
   readonly caller: Caller;
   readonly connection: KmipConnection;
+  readonly settings: KmipSettings;
   /** Time of the request, ms since 1970; one reading for the whole batch, so that dates agree. */
   readonly now: number;
   /**
    * The one way to the key service: through the guard. Throws FaultError with the guard's fault; the batch turns it into
    * Result Status and Result Reason by PROJECTIONS (and the overrides of kmip/faults.ts).
+   *
+   * `refine` is handed to the guard (GuardedService): it completes the request once the guard has loaded the key, where KMIP leaves
+   * the choice of an algorithm to the key's own attributes. Policy sees the completed request.
    */
-  call<O extends OperationName>(operation: O, request: OperationRequest<O>): Promise<OperationResponse<O>>;
-  /** ID Placeholder (KMIP 2.1 §5.21, 1.4 §4): last object made or found in this batch. */
+  call<O extends OperationName>(operation: O, request: OperationRequest<O>, refine?: Refine<O>): Promise<OperationResponse<O>>;
+  /**
+   * ID Placeholder (KMIP 2.1 §5.21, 1.4 §4): last object made or found in this batch. The batch sets it from the response payload of
+   * the operations that the standard lists, and replaces the Enumeration and Integer forms of a Unique Identifier by text, before a handler runs.
+   */
   placeholder(): string | undefined;
   setPlaceholder(id: string | undefined): void;
   /**
    * Registers how to undo what this item did, for Batch Error Continuation Option Undo. Run in reverse order when a later
-   * item fails. Only asked for when the batch wants it (`undoWanted`).
+   * item fails. Only asked for when the batch wants it (`undoWanted`). What goes through `call` the batch undoes itself, so that
+   * handlers register only effects that the guard did not see: there are none so far, and `undoWanted` is false for them.
    */
   readonly undoWanted: boolean;
   onUndo(undo: () => Promise<void>): void;

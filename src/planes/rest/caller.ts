@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { FastifyRequest } from 'fastify';
 import type { Caller, Credential } from '../../domain/index.js';
+import { type ClientCertificate, credentialAt, toClientCertificate } from '../client-certificate.js';
 import { WireRefusal } from './problem.js';
 
 /** What this plane knows about a caller. It decides nothing: a bad credential goes to the guard as none. */
@@ -18,47 +19,12 @@ function parseAuthorization(header: string): Credential {
   return token === undefined || token.length > TOKEN_MAX_CHARACTERS ? NO_CREDENTIAL : { kind: 'bearer', token };
 }
 
-/** node prints one RDN per line in encoding order, values escaped (RFC 2253); RFC 4514 §2.1 wants the last first, comma separated. */
-export const toDistinguishedName = (subject: string): string =>
-  subject
-    .split('\n')
-    .filter((part) => part !== '')
-    .reverse()
-    .join(',');
-
-/** `DNS:a, URI:"x, y"` → entries. node quotes (as JSON) a value that holds a comma or a quote, so that entries cannot be forged. */
-export function parseSubjectAltName(text: string | undefined): string[] {
-  const entries = text?.match(/[^,\s][^,:]*:(?:"(?:[^"\\]|\\.)*"|[^,]*)/g) ?? [];
-  return entries.map((entry) => {
-    const colon = entry.indexOf(':');
-    const value = entry.slice(colon + 1);
-    return `${entry.slice(0, colon)}:${value.startsWith('"') ? (JSON.parse(value) as string) : value}`;
-  });
-}
-
-interface CertificateCredential {
-  readonly credential: Credential;
-  /** Validity, ms since the epoch. */
-  readonly from: number;
-  readonly until: number;
-}
-
 /** One certificate per connection: read once. */
-const certificates = new WeakMap<TLSSocket, CertificateCredential | null>();
+const certificates = new WeakMap<TLSSocket, ClientCertificate | null>();
 
-function readCertificate(socket: TLSSocket): CertificateCredential | null {
+function readCertificate(socket: TLSSocket): ClientCertificate | null {
   const certificate: X509Certificate | undefined = socket.authorized ? socket.getPeerX509Certificate() : undefined;
-  if (certificate === undefined) return null;
-  return {
-    credential: {
-      kind: 'certificate',
-      fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
-      subject: toDistinguishedName(certificate.subject),
-      subjectAltNames: parseSubjectAltName(certificate.subjectAltName),
-    },
-    from: Date.parse(certificate.validFrom),
-    until: Date.parse(certificate.validTo),
-  };
+  return certificate === undefined ? null : toClientCertificate(certificate);
 }
 
 /** Client certificate of the connection, if it chains to the configured authorities and is valid at this moment. */
@@ -68,9 +34,7 @@ function certificateCredential(socket: TLSSocket): Credential {
     known = readCertificate(socket);
     certificates.set(socket, known);
   }
-  if (known === null) return NO_CREDENTIAL;
-  const now = Date.now();
-  return now >= known.from && now <= known.until ? known.credential : NO_CREDENTIAL;
+  return known === null ? NO_CREDENTIAL : (credentialAt(known, Date.now()) ?? NO_CREDENTIAL);
 }
 
 /** An Authorization header speaks for itself, also when it is malformed: it never falls back to the certificate. */

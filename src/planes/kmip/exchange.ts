@@ -1,0 +1,217 @@
+import {
+  type BatchItem,
+  CodecError,
+  childrenOf,
+  type Fields,
+  type Item,
+  KMIP_VERSIONS,
+  type KmipVersion,
+  type Limits,
+  liftMessage,
+  type Message,
+  protocolVersionOf,
+  type RequestOptions,
+  readMessage,
+  requestOptions,
+  structure,
+  writeTtlv,
+} from '@aegis/kmip-ttlv';
+import type { Caller, Credential } from '../../domain/index.js';
+import { Batch, type BatchParts, failureFields, type RequestItem } from './batch.js';
+import { type KmipConnection, KmipRefusal } from './contract.js';
+import type { KmipLimits } from './limits.js';
+import { answerVersion, type Encoding, readItem, refusalMessage, salvageVersion, writeItem, writeResponse } from './wire.js';
+
+/** One client on one connection, as the exchange sees it. */
+export interface KmipSession extends KmipConnection {
+  readonly source: string;
+  /** What the connection proves at this moment: its certificate, or nothing. */
+  credential(): Credential;
+  nextRequestId(): string;
+}
+
+export interface ExchangeParts extends BatchParts {
+  readonly limits: KmipLimits;
+  /** Versions spoken; default all. */
+  readonly versions?: readonly KmipVersion[];
+  readonly clock?: () => number;
+  /** Tags and types of every message, never values; for `aegis kmip trace`. */
+  readonly trace?: (direction: 'request' | 'response', item: Item) => void;
+}
+
+/** The answer's bytes; undefined when nothing in the input can be answered and the connection is to be closed. */
+export type Exchange = (
+  bytes: Uint8Array,
+  encoding: Encoding,
+  session: KmipSession,
+  signal?: AbortSignal,
+) => Promise<Uint8Array | undefined>;
+
+/** One hour: clocks of clients differ, and Time Stamp is only advice to the server (KMIP 1.4 §6.5). */
+export function makeExchange(parts: ExchangeParts): Exchange {
+  const limits: Limits = { maxBytes: parts.limits.messageBytes, maxDepth: parts.limits.depth, maxItems: parts.limits.items };
+  const offered = parts.versions ?? KMIP_VERSIONS;
+  const clock = parts.clock ?? Date.now;
+
+  const header = (now: number, options?: RequestOptions): Fields => ({
+    TimeStamp: BigInt(Math.floor(now / 1_000)),
+    ...(options?.clientCorrelationValue === undefined ? {} : { ClientCorrelationValue: options.clientCorrelationValue }),
+  });
+  const send = (message: Message, encoding: Encoding): Uint8Array => {
+    const item = writeResponse(message);
+    parts.trace?.('response', item);
+    return writeItem(item, encoding);
+  };
+  const refuseAll = (version: KmipVersion, reason: string, text: string, encoding: Encoding): Uint8Array =>
+    send(refusalMessage(version, header(clock()), reason, text), encoding);
+
+  return async (bytes, encoding, session, signal) => {
+    let tree: Item;
+    try {
+      tree = readItem(bytes, encoding, limits);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      const asked = encoding === 'ttlv' ? salvageVersion(bytes, limits) : undefined;
+      if (asked === undefined) return undefined;
+      return refuseAll(answerVersion(asked, offered), 'InvalidMessage', `The message cannot be read: ${error.reason}.`, encoding);
+    }
+    parts.trace?.('request', tree);
+    const asked = protocolVersionOf(tree);
+    if (asked === undefined) return undefined;
+    const version = answerVersion(asked, offered);
+    if (version !== `${asked.major}.${asked.minor}`)
+      return refuseAll(version, 'UnsupportedProtocolVersion', 'The server does not speak this protocol version.', encoding);
+    let request: { message: Message; items: readonly RequestItem[] };
+    try {
+      request = readItems(tree);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      return refuseAll(version, 'InvalidMessage', `${error.path}: ${error.reason}`, encoding);
+    }
+    const { message, items } = request;
+    const options = requestOptions(message);
+    const now = clock();
+    const answerHeader = { ...header(now, options), ServerCorrelationValue: session.nextRequestId() };
+    let answered: readonly BatchItem[];
+    try {
+      checkHeader(message, items, parts.limits);
+      const caller: Caller = {
+        plane: 'kmip',
+        credential: session.credential(),
+        requestId: answerHeader.ServerCorrelationValue,
+        source: session.source,
+        ...(signal === undefined ? {} : { signal }),
+      };
+      answered = await new Batch(parts, { version, options, caller, connection: session, now }, items.length).run(items);
+    } catch (error) {
+      if (!(error instanceof KmipRefusal)) throw error;
+      answered = [{ fields: failureFields('OperationFailed', error.reason, error.message) }];
+    }
+    return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
+  };
+}
+
+/** Reads the message, or, where an item is malformed, the others one by one, so that each is answered by itself. */
+function readItems(tree: Item): { message: Message; items: readonly RequestItem[] } {
+  try {
+    const message = liftMessage(readMessage(tree));
+    if (message.kind !== 'request') throw new CodecError('BadMessage', 'not a request');
+    return { message, items: message.items };
+  } catch (error) {
+    if (!(error instanceof CodecError) || !error.path.startsWith('RequestMessage/BatchItem')) throw error;
+  }
+  const [head, ...rest] = childrenOf(tree);
+  const message = liftMessage(readMessage(structure(tree.tag, [head as Item])));
+  const items = rest.map((item): RequestItem => {
+    try {
+      return liftMessage(readMessage(structure(tree.tag, [head as Item, item]))).items[0] as RequestItem;
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      return { ...partsOf(tree, head as Item, item), unreadable: error };
+    }
+  });
+  return { message, items };
+}
+
+/** Operation and id of an item whose payload cannot be read, so that its refusal still names them. */
+function partsOf(tree: Item, head: Item, item: Item): RequestItem {
+  const kept = childrenOf(item).filter((child) => child.tag === OPERATION || child.tag === UNIQUE_BATCH_ITEM_ID);
+  try {
+    const bare = readMessage(structure(tree.tag, [head, structure(item.tag, kept)]), { lax: true }).items[0];
+    return {
+      fields: {},
+      ...(bare?.operation === undefined ? {} : { operation: bare.operation }),
+      ...(bare?.id === undefined ? {} : { id: bare.id }),
+    };
+  } catch {
+    return { fields: {} };
+  }
+}
+const OPERATION = 0x42005c;
+const UNIQUE_BATCH_ITEM_ID = 0x420093;
+
+function checkHeader(message: Message, items: readonly RequestItem[], limits: KmipLimits): void {
+  const count = message.header['BatchCount'];
+  if (count !== undefined && count !== items.length)
+    throw new KmipRefusal('InvalidMessage', `Batch Count is not the number of batch items, which is ${items.length}.`);
+  if (items.length === 0) throw new KmipRefusal('InvalidMessage', 'The request has no batch item.');
+  if (items.length > limits.batchItems)
+    throw new KmipRefusal('ServerLimitExceeded', `A request has at most ${limits.batchItems} batch items.`);
+}
+
+/** Maximum Response Size counts the TTLV form whatever the encoding (server-notes 4); what is larger is answered Response Too Large. */
+function sized(
+  message: Message,
+  options: RequestOptions,
+  items: readonly RequestItem[],
+  encoding: Encoding,
+  send: (message: Message, encoding: Encoding) => Uint8Array,
+  parts: ExchangeParts,
+): Uint8Array {
+  const limit = options.maximumResponseSizeBytes;
+  const tooLarge = (): Uint8Array => {
+    const [first] = items;
+    const item: BatchItem = {
+      ...(first?.operation === undefined ? {} : { operation: first.operation }),
+      ...(first?.id === undefined ? {} : { id: first.id }),
+      fields: failureFields('OperationFailed', 'ResponseTooLarge', 'The response is larger than Maximum Response Size.'),
+    };
+    return send({ ...message, items: [item] }, encoding);
+  };
+  if (limit === undefined) return write(message, items, encoding, send, parts);
+  if (encoding === 'ttlv') {
+    const bytes = write(message, items, encoding, send, parts);
+    return bytes.length <= limit ? bytes : tooLarge();
+  }
+  return writeTtlv(writeResponse(message)).length <= limit ? write(message, items, encoding, send, parts) : tooLarge();
+}
+
+/** Writes the response; an item whose payload the version cannot express fails alone. */
+function write(
+  message: Message,
+  items: readonly RequestItem[],
+  encoding: Encoding,
+  send: (message: Message, encoding: Encoding) => Uint8Array,
+  parts: ExchangeParts,
+): Uint8Array {
+  try {
+    return send(message, encoding);
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    parts.onProblem('response', error);
+  }
+  const writable = message.items.map((item, i) => {
+    try {
+      writeResponse({ ...message, items: [item] });
+      return item;
+    } catch {
+      const operation = items[i]?.operation;
+      return {
+        ...(operation === undefined ? {} : { operation }),
+        ...(item.id === undefined ? {} : { id: item.id }),
+        fields: failureFields('OperationFailed', 'GeneralFailure', 'The answer has no form in this protocol version.'),
+      };
+    }
+  });
+  return send({ ...message, items: writable }, encoding);
+}

@@ -1,0 +1,2 @@
+/** The KMIP plane. */
+export { type KmipServer, type KmipServerOptions, makeKmipServer } from './server.js';

@@ -1,0 +1,118 @@
+import type { Fields, Value } from '@aegis/kmip-ttlv';
+import { refuse } from './contract.js';
+
+// Unique Identifiers that a batch fills in: the ID Placeholder (KMIP 1.4 §4, 2.1 §6) and the Enumeration and Integer forms of 2.x (2.1 §11.55).
+
+/** What one batch item left for the following ones. */
+export interface ItemTrace {
+  readonly operation: string;
+  readonly ids: readonly string[];
+}
+
+/** Payload field that an operation copies into the ID Placeholder: KMIP 1.4 §4 and the descriptions of the operations. */
+const COPIED_FROM: Readonly<Record<string, string>> = {
+  Create: 'UniqueIdentifier',
+  CreateKeyPair: 'PrivateKeyUniqueIdentifier',
+  Register: 'UniqueIdentifier',
+  DeriveKey: 'UniqueIdentifier',
+  ReKey: 'UniqueIdentifier',
+  ReKeyKeyPair: 'PrivateKeyUniqueIdentifier',
+  Certify: 'UniqueIdentifier',
+  ReCertify: 'UniqueIdentifier',
+  Recover: 'UniqueIdentifier',
+  // The split whose Key Part Identifier is 1 comes first.
+  CreateSplitKey: 'UniqueIdentifier',
+  JoinSplitKey: 'UniqueIdentifier',
+  Import: 'UniqueIdentifier',
+  Export: 'UniqueIdentifier',
+  CreateGroup: 'UniqueIdentifier',
+  CreateUser: 'UniqueIdentifier',
+  CreateCredential: 'UniqueIdentifier',
+};
+
+const textsOf = (value: Value | undefined): string[] =>
+  typeof value === 'string' ? [value] : Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
+
+/** Identifiers of a response in the order of its fields: what an Integer Unique Identifier counts. */
+export const identifiersOf = (payload: Fields): string[] => [
+  ...textsOf(payload['PrivateKeyUniqueIdentifier']),
+  ...textsOf(payload['PublicKeyUniqueIdentifier']),
+  ...textsOf(payload['UniqueIdentifier']),
+];
+
+/** The ID Placeholder after an operation succeeded: unchanged, or emptied by a Locate that did not find exactly one object. */
+export function placeholderAfter(operation: string, payload: Fields, before: string | undefined): string | undefined {
+  if (operation === 'Locate') {
+    const found = textsOf(payload['UniqueIdentifier']);
+    return found.length === 1 ? found[0] : undefined;
+  }
+  const field = COPIED_FROM[operation];
+  return field === undefined ? before : (textsOf(payload[field])[0] ?? before);
+}
+
+const PAIR_HALVES: Readonly<Record<string, readonly [operation: string, half: number]>> = {
+  CreateKeyPair: ['CreateKeyPair', 0],
+  CreateKeyPairPrivateKey: ['CreateKeyPair', 0],
+  CreateKeyPairPublicKey: ['CreateKeyPair', 1],
+  ReKeyKeyPair: ['ReKeyKeyPair', 0],
+  ReKeyKeyPairPrivateKey: ['ReKeyKeyPair', 0],
+  ReKeyKeyPairPublicKey: ['ReKeyKeyPair', 1],
+};
+
+/** An identifier by enumeration: the ID Placeholder, or what the last operation of that name in this batch answered. */
+function byName(name: string | number, trace: readonly ItemTrace[], placeholder: string | undefined): string {
+  if (name === 'IDPlaceholder') {
+    if (placeholder !== undefined) return placeholder;
+    throw refuse('ItemNotFound', 'The ID Placeholder is empty.');
+  }
+  const [operation, half] = PAIR_HALVES[name] ?? [String(name), 0];
+  const found = trace.findLast((item) => item.operation === operation)?.ids[half];
+  if (found !== undefined) return found;
+  throw refuse('ItemNotFound', 'No earlier item of this batch has such an identifier.');
+}
+
+/** An identifier by number: counted from the first of the batch, or, when negative, back from this item. */
+function byNumber(index: number, trace: readonly ItemTrace[]): string {
+  const found = trace.flatMap((item) => item.ids).at(index);
+  if (found !== undefined) return found;
+  throw refuse('ItemNotFound', 'No earlier item of this batch has such an identifier.');
+}
+
+const NAMES = /UniqueIdentifier$|^LinkedObjectIdentifier$/;
+const MAX_DEPTH = 16;
+
+interface VariantLike {
+  readonly type: string;
+  readonly value: string | number | bigint;
+}
+const isVariant = (value: unknown): value is VariantLike =>
+  typeof value === 'object' && value !== null && 'type' in value && 'value' in value && !('tag' in value);
+
+/** The payload with every identifier as text. The same object when it has none of the other forms, which is the rule. */
+export function resolveIdentifiers<T>(payload: T, trace: readonly ItemTrace[], placeholder: string | undefined, depth = 0): T {
+  if (typeof payload !== 'object' || payload === null || payload instanceof Uint8Array || depth > MAX_DEPTH) return payload;
+  if (Array.isArray(payload)) {
+    const made = payload.map((one) => resolveIdentifiers(one, trace, placeholder, depth + 1));
+    return made.some((one, i) => one !== payload[i]) ? (made as T) : payload;
+  }
+  let made: Record<string, unknown> | undefined;
+  for (const [name, value] of Object.entries(payload)) {
+    const next =
+      NAMES.test(name) && (isVariant(value) || Array.isArray(value))
+        ? resolveOne(value, trace, placeholder)
+        : resolveIdentifiers(value, trace, placeholder, depth + 1);
+    if (next !== value) made = { ...(made ?? (payload as Record<string, unknown>)), [name]: next };
+  }
+  return (made ?? payload) as T;
+}
+
+function resolveOne(value: unknown, trace: readonly ItemTrace[], placeholder: string | undefined): unknown {
+  if (Array.isArray(value)) {
+    const made = value.map((one) => resolveOne(one, trace, placeholder));
+    return made.some((one, i) => one !== value[i]) ? made : value;
+  }
+  if (!isVariant(value)) return value;
+  if (value.type === 'Enumeration') return byName(value.value as string | number, trace, placeholder);
+  if (value.type === 'Integer' || value.type === 'LongInteger') return byNumber(Number(value.value), trace);
+  return String(value.value);
+}
