@@ -8,6 +8,7 @@ const versionView = (version: ObjectVersion): VersionView => ({
   createdAt: version.createdAt,
   ...(version.destroyedAt === undefined ? {} : { destroyedAt: version.destroyedAt }),
   ...(version.publicKey === undefined ? {} : { publicKey: version.publicKey }),
+  ...(version.digest === undefined ? {} : { digest: version.digest }),
   provenance: version.provenance,
 });
 
