@@ -50,6 +50,11 @@ export interface CreatedKey {
   readonly provenance: KeyProvenance;
   /** Key check value (first 3 bytes, CMAC-zero or SHA-256 of the public key) where the back end can give one. */
   readonly checkValue?: Uint8Array;
+  /**
+   * SHA-256 of the material as exportKey gives it, where the back end can make one and the key may be exported (KMIP's Digest). Never of
+   * secret data: a hash of a password would let whoever reads the database guess it.
+   */
+  readonly digest?: Uint8Array;
 }
 
 /**

@@ -119,6 +119,12 @@ export const bindingOf = (object: ManagedObject, version: number): KeyBinding =>
 
 const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest());
 
+/** Of the material where the root gives it, else of the public key. */
+const digestOf = ({ digest, publicKey }: CreatedKey): Pick<ObjectVersion, 'digest'> => {
+  if (digest !== undefined) return { digest };
+  return publicKey === undefined ? {} : { digest: sha256(publicKey) };
+};
+
 export const versionOf = (
   object: ManagedObject,
   version: number,
@@ -133,7 +139,8 @@ export const versionOf = (
   rootId: object.rootId,
   rootFingerprint: root.fingerprint,
   reference: created.reference,
-  ...(created.publicKey === undefined ? {} : { publicKey: created.publicKey, digest: sha256(created.publicKey) }),
+  ...(created.publicKey === undefined ? {} : { publicKey: created.publicKey }),
+  ...digestOf(created),
   bits: created.bits,
   createdAt: now,
   provenance: created.provenance,

@@ -2,7 +2,7 @@ import type { RootCallName, RootRequest, RootResponse } from '../contract.js';
 import { RootFault } from '../fault.js';
 import { ALGORITHMS, HASH_BYTES, KEY_SPECS } from '../vocabulary/index.js';
 
-const CREATED = ['reference', 'publicKey', 'bits', 'provenance', 'checkValue'] as const;
+const CREATED = ['reference', 'publicKey', 'bits', 'provenance', 'checkValue', 'digest'] as const;
 
 /** Every field an answer may carry: whatever else a back end returns (material, above all) never leaves. */
 const RESPONSE_FIELDS: { readonly [C in RootCallName]: readonly string[] } = {

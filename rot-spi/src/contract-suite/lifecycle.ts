@@ -14,7 +14,7 @@ export const defineLifecycle = (session: Session, { describe, test, expect }: Co
       expect((pair.created.publicKey?.length ?? 0) > 80).toBe(true);
       for (const { created } of [secret, pair]) {
         const hidden = Object.keys(created).filter(
-          (field) => !['reference', 'publicKey', 'bits', 'provenance', 'checkValue'].includes(field),
+          (field) => !['reference', 'publicKey', 'bits', 'provenance', 'checkValue', 'digest'].includes(field),
         );
         expect(hidden, 'fields that nobody asked for').toEqual([]);
       }
@@ -31,6 +31,19 @@ export const defineLifecycle = (session: Session, { describe, test, expect }: Co
       }
       expect(values[0]).toBe(values[1]);
       expect(values[0] === values[2]).toBe(false);
+    });
+
+    test('a digest is the SHA-256 of what is exported, and nothing that stays inside or can be guessed has one', async () => {
+      const known = '630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd';
+      if (!(await session.imports('aes-256')) || !(await session.has('exportKey'))) return;
+      const material = () => Uint8Array.from({ length: 32 }, (_, index) => index);
+      const { created } = await session.imported(session.binding('aes-256', { exportable: true }), 'raw', material());
+      if (created.digest !== undefined) expect(toHex(created.digest)).toBe(known);
+      const inside = await session.imported(session.binding('aes-256', { exportable: false }), 'raw', material());
+      expect(inside.created.digest).toBe(undefined);
+      if (!(await session.imports('secret'))) return;
+      const guessable = await session.imported(session.binding('secret', { exportable: true }), 'raw', material());
+      expect(guessable.created.digest).toBe(undefined);
     });
 
     test('evidence agrees with what creation said, and names no key bytes', async () => {

@@ -114,7 +114,14 @@ const DERIVING = {
   cipher: 'algorithm?',
   iv: 'bytes?',
 } as const;
-const CREATED = { reference: 'bytes', publicKey: 'bytes?', bits: 'uint', provenance: 'provenance', checkValue: 'bytes?' } as const;
+const CREATED = {
+  reference: 'bytes',
+  publicKey: 'bytes?',
+  bits: 'uint',
+  provenance: 'provenance',
+  checkValue: 'bytes?',
+  digest: 'bytes?',
+} as const;
 
 export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
   generateKey: { request: { binding: 'binding', bits: 'uint?' }, response: CREATED, lost: 'unless-external' },

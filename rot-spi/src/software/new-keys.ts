@@ -1,4 +1,4 @@
-import { createSecretKey, generateKeyPair, type KeyObject, randomBytes } from 'node:crypto';
+import { createHash, createSecretKey, generateKeyPair, type KeyObject, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { keyBytes } from '../checks/keys.js';
 import type { CreatedKey, KeyBinding, KeyProvenance } from '../contract.js';
@@ -41,7 +41,11 @@ const bitsOf = (spec: Spec, material: KeyMaterial): number =>
 /** Seals a key and describes it; the plain bytes are overwritten. */
 export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMaterial, provenance: KeyProvenance): CreatedKey => {
   const spec = specOf(binding);
-  const reference = withMaterial(material, (bytes) => sealReference(ring, binding, { kind: material.kind, provenance, material: bytes }));
+  let digest: Uint8Array | undefined;
+  const reference = withMaterial(material, (bytes) => {
+    digest = digestOf(spec, binding, bytes);
+    return sealReference(ring, binding, { kind: material.kind, provenance, material: bytes });
+  });
   const publicKey = publicHalf(material)?.export({ format: 'der', type: 'spki' });
   const checkValue = checkValueOf(spec, material);
   return {
@@ -50,8 +54,13 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
     provenance,
     ...(publicKey === undefined ? {} : { publicKey }),
     ...(checkValue === undefined ? {} : { checkValue }),
+    ...(digest === undefined ? {} : { digest }),
   };
 };
+
+/** Of exportable keys only: who may read the digest may as well be told the key; and never of secret data, which can be guessed. */
+const digestOf = (spec: Spec, binding: KeyBinding, bytes: Uint8Array): Uint8Array | undefined =>
+  binding.exportable && spec.family !== 'secret' ? createHash('sha256').update(bytes).digest() : undefined;
 
 const ownedSecret = (bytes: Buffer): KeyObject => {
   try {
