@@ -38,7 +38,7 @@ export function compareItems(expected: Item, got: Item, path: string, comparison
     return;
   }
   const leniency = leniencyAt({ ...comparison.place, path: path.replace(/\[\d+\]/g, '') });
-  if (leniency === 'any' && expected.type === got.type) return;
+  if ((leniency === 'any' || leniency === 'optional') && expected.type === got.type) return;
   if (expected.type !== got.type) differ();
   else if (leniency === 'present') comparePresence(expected, got, path, comparison);
   else if (expected.type === ItemType.Structure) compareChildren(expected, got, path, comparison);
@@ -102,7 +102,8 @@ function compareChildren(expected: Item, got: Item, path: string, comparison: Co
     const name = attributeName(one ?? other);
     const inner = `${path}/${showTag(tag)}${many ? `[${index}]` : ''}`;
     if (one !== undefined && other !== undefined) compareItems(one, other, inner, comparison);
-    else comparison.differences.push({ path: name === '' ? inner : `${inner} (${name})`, expected: show(one), got: show(other) });
+    else if (leniencyAt({ ...comparison.place, path: inner }) !== 'optional')
+      comparison.differences.push({ path: name === '' ? inner : `${inner} (${name})`, expected: show(one), got: show(other) });
   }
 }
 

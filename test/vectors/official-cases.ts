@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Item } from '@aegis/kmip-ttlv';
 
 // The official OASIS cases, read from outside the project (shared/kmip/vectors/README.md) and repaired in memory where a file itself is defective.
 
@@ -25,6 +26,8 @@ export interface OfficialCase {
   readonly file: string;
   /** XML of request and expected response, placeholders still in it. */
   readonly steps: readonly { readonly request: string; readonly response: string }[];
+  /** Makes the message one of another version (transpose.ts). */
+  adapt?(message: Item): Item;
   /** What was repaired in this file, if anything. */
   readonly repaired: readonly string[];
 }

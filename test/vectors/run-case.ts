@@ -39,11 +39,12 @@ export const makeRun = (): CaseRun => ({ bindings: makeBindings(), objects: new 
 /** Sends every message of the case and compares every answer; stops at the first difference, as later messages build on earlier ones. */
 export async function runCase(one: OfficialCase, exchange: Exchange, run: CaseRun): Promise<Failure | undefined> {
   for (const [step, { request, response }] of one.steps.entries()) {
-    const expected = readExpected(response);
+    const adapt = one.adapt ?? ((item: Item): Item => item);
+    const expected = adapt(readExpected(response));
     let sent: Item | undefined;
     let got: Item;
     try {
-      sent = readXml(fillRequest(request, run.bindings));
+      sent = adapt(readXml(fillRequest(request, run.bindings)));
       got = await exchange(sent);
     } catch (error) {
       const path = sent === undefined ? 'the request' : 'the exchange';

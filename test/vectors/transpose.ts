@@ -1,0 +1,97 @@
+import {
+  attributeLivesIn,
+  attributeNamed,
+  CodecError,
+  childOf,
+  childrenOf,
+  type Item,
+  ItemType,
+  knownTag,
+  readMessage,
+  tagLivesIn,
+  versionNumbers,
+  writeMessage,
+  writeTtlv,
+} from '@aegis/kmip-ttlv';
+import { type OfficialCase, officialCases } from './official-cases.js';
+import { readExpected } from './placeholders.js';
+
+// 1.3 and 2.0 have no published cases. Those of their neighbours are theirs too, as far as every field, value and attribute of a case exists in the
+// version: the tables decide, by reading the transposed message strictly and writing it back.
+
+const TAG = {
+  Attribute: knownTag('Attribute'),
+  AttributeName: knownTag('AttributeName'),
+  AttributeReference: knownTag('AttributeReference'),
+  Attributes: knownTag('Attributes'),
+  BatchItem: knownTag('BatchItem'),
+  Operation: knownTag('Operation'),
+  ProtocolVersionMajor: knownTag('ProtocolVersionMajor'),
+  ProtocolVersionMinor: knownTag('ProtocolVersionMinor'),
+  RequestPayload: knownTag('RequestPayload'),
+  ResponsePayload: knownTag('ResponsePayload'),
+} as const;
+
+type Target = '1.3' | '2.0';
+
+/** The newest neighbour first: its case wins where both have one. */
+const SOURCES = { '1.3': ['1.4', '1.2'], '2.0': ['2.1'] } as const;
+
+/** Drops what the version does not have from the lists of attributes that an answer shows and a Get Attributes asks for. */
+function inVersion(item: Item, version: Target): Item {
+  if (item.type !== ItemType.Structure) return item;
+  const inner = childrenOf(item)
+    .filter((child) => !isNewerAttribute(child, item, version))
+    .map((child) => inVersion(child, version));
+  return { ...item, value: inner };
+}
+
+function isNewerAttribute(child: Item, parent: Item, version: Target): boolean {
+  if (parent.tag === TAG.Attributes) return child.tag !== TAG.Attribute && !tagLivesIn(child.tag, version);
+  if (parent.tag !== TAG.ResponsePayload && parent.tag !== TAG.RequestPayload) return false;
+  if (child.tag === TAG.AttributeReference && child.type === ItemType.Enumeration) return !tagLivesIn(child.value as number, version);
+  const name =
+    child.tag === TAG.Attribute ? childOf(child, TAG.AttributeName)?.value : child.tag === TAG.AttributeName ? child.value : undefined;
+  return typeof name === 'string' && !attributeLivesIn(attributeNamed(name), version);
+}
+
+function withVersion(item: Item, version: Target): Item {
+  const { major, minor } = versionNumbers(version);
+  const walk = (one: Item): Item =>
+    one.tag === TAG.ProtocolVersionMinor
+      ? { ...one, value: minor }
+      : one.tag === TAG.ProtocolVersionMajor
+        ? { ...one, value: major }
+        : one.type === ItemType.Structure
+          ? { ...one, value: childrenOf(one).map(walk) }
+          : one;
+  const [header, ...items] = childrenOf(item);
+  return { ...item, value: header === undefined ? [] : [walk(header), ...items] };
+}
+
+/** True when the version's tables have everything in the message. */
+function belongs(item: Item): boolean {
+  try {
+    return Buffer.compare(writeTtlv(writeMessage(readMessage(item, { strict: true }))), writeTtlv(item)) === 0;
+  } catch (error) {
+    if (error instanceof CodecError) return false;
+    throw error;
+  }
+}
+
+function transpose(one: OfficialCase, version: Target): OfficialCase | undefined {
+  const adapt = (item: Item): Item => withVersion(inVersion(item, version), version);
+  const fits = one.steps.every(({ request, response }) => belongs(adapt(readExpected(request))) && belongs(adapt(readExpected(response))));
+  return fits ? { ...one, name: `${one.family}-${version.replace('.', '')}`, version, adapt } : undefined;
+}
+
+/** The neighbours' cases that hold in a version without files. */
+export function transposedCases(version: Target): readonly OfficialCase[] {
+  const cases = new Map<string, OfficialCase>();
+  for (const source of SOURCES[version])
+    for (const one of officialCases(source)) {
+      const transposed = cases.has(one.family) ? undefined : transpose(one, version);
+      if (transposed !== undefined) cases.set(one.family, transposed);
+    }
+  return [...cases.values()];
+}
