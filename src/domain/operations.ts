@@ -1,5 +1,6 @@
 import type { Algorithm, HashName, KeySpec, KeyUsage } from '@aegis/rot-spi/vocabulary';
 import type { AuditFilter, AuditHealth, AuditRecord, AuditVerification } from './audit-record.js';
+import type { AuthorityView, CertificatePurpose, CertificateState, CertificateView } from './certificate.js';
 import type { LifecycleGroup } from './lifecycle.js';
 import type {
   ManagedObject,
@@ -52,6 +53,8 @@ export interface VersionView {
   readonly createdAt: number;
   readonly destroyedAt?: number;
   readonly publicKey?: Uint8Array;
+  /** SHA-256 of the material as it is exported, or of its public form; absent where the root gave none. */
+  readonly digest?: Uint8Array;
   readonly provenance: { readonly local: boolean; readonly alwaysSensitive: boolean; readonly neverExtractable: boolean };
 }
 
@@ -81,6 +84,19 @@ interface Derivation {
   readonly hash?: HashName;
   readonly cipher?: Algorithm;
   readonly iv?: Uint8Array;
+}
+/** What an issued certificate says. What is left out comes from the signing request, or the certificate renewed. */
+interface CertificateWish {
+  /** RFC 4514, e.g. `CN=array-7,O=Bank`. */
+  readonly subject?: string;
+  /** `dns:…`, `ip:…`, `email:…`, `uri:…`. */
+  readonly subjectAltNames?: readonly string[];
+  /** Life time; default 365, cut off at the end of the authority. */
+  readonly days?: number;
+  /** Default `client`. */
+  readonly purposes?: readonly CertificatePurpose[];
+  /** Key or name of the authority; default the tenant's newest active one. */
+  readonly authority?: ObjectRef;
 }
 /** `version`: pin one version; default: current for protect, the one named by the ciphertext (else current, then older) for process. */
 interface OnKey {
@@ -160,8 +176,16 @@ export interface Operations {
     request: NewObject & {
       readonly type: ObjectType;
       readonly spec?: KeySpec;
-      readonly format: 'raw' | 'pkcs8' | 'spki' | 'x509' | 'opaque';
+      /**
+       * `opaque`: bytes whose inside no root knows; a symmetric or private key without `spec` is sealed that way, a public key kept.
+       * `absent`: the value is held elsewhere (KMIP Key Value Location); `material` is empty.
+       */
+      readonly format: 'raw' | 'pkcs8' | 'spki' | 'x509' | 'opaque' | 'absent';
       readonly material: Uint8Array;
+      /** Id for the object (a UUID), where it has one already (KMIP Import). */
+      readonly id?: string;
+      /** The object of that id that this one takes the place of; its material is destroyed. */
+      readonly replaces?: ObjectRef;
     };
     response: ObjectView;
   };
@@ -195,8 +219,19 @@ export interface Operations {
   };
   /** Key bytes out: only for exportable keys; wrapped when `wrappingKey` is given. */
   'export-key': {
-    request: OnKey & { readonly wrappingKey?: ObjectRef; readonly wrapAlgorithm?: Algorithm };
+    request: OnKey &
+      Omit<WithCipher, 'algorithm'> & {
+        readonly wrappingKey?: ObjectRef;
+        readonly wrapAlgorithm?: Algorithm;
+        /**
+         * What is wrapped instead of the material itself: an encoding of it (a KMIP Key Value, another key format). Called with the
+         * material inside the service; whatever it returns is overwritten afterwards.
+         */
+        readonly encode?: (material: Uint8Array) => Uint8Array | Promise<Uint8Array>;
+      };
     response: {
+      /** The object as it stands. */
+      readonly object?: ManagedObject;
       readonly objectId: string;
       readonly version: number;
       readonly type: ObjectType;
@@ -303,6 +338,11 @@ export interface Operations {
     } & WithCipher;
     response: ObjectView;
   };
+  /** What a key wraps that is no key yet: an encoded Key Value, whose parts the plane reads and registers. The caller overwrites `material`. */
+  'unwrap-data': {
+    request: { readonly unwrappingKey: ObjectRef; readonly wrapped: Uint8Array } & WithCipher;
+    response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly material: Uint8Array };
+  };
   derive: {
     request: NewObject & OnKey & Derivation & { readonly spec: KeySpec; readonly type?: ObjectType; readonly length?: number };
     response: ObjectView;
@@ -370,6 +410,61 @@ export interface Operations {
       readonly register?: boolean;
     };
     response: { readonly certificate: Uint8Array; readonly objectId: string; readonly version: number; readonly certificateId?: string };
+  };
+  // Certificates of the internal authority (RFC 5280), DER
+  /** Makes a key in a root of trust that signs certificates and revocation lists and nothing else, and its own certificate. */
+  'create-authority': {
+    request: NewObject & { readonly subject: string; readonly spec?: KeySpec; readonly days?: number };
+    response: AuthorityView;
+  };
+  'list-authorities': { request: Record<never, never>; response: { readonly items: readonly AuthorityView[] } };
+  /**
+   * Certifies the key of a PKCS#10 request (whose signature is checked), of SubjectPublicKeyInfo DER, or of a managed object
+   * (public or private key, certificate request); exactly one of the three. For `principalId` whoever presents it is that principal.
+   */
+  'issue-certificate': {
+    request: NewObject &
+      CertificateWish & {
+        readonly csr?: Uint8Array;
+        readonly publicKey?: Uint8Array;
+        readonly subjectKey?: ObjectRef;
+        readonly principalId?: string;
+      };
+    response: CertificateView;
+  };
+  /** Issued certificates, newest first. */
+  'list-certificates': {
+    request: Paging & { readonly state?: CertificateState; readonly principalId?: string; readonly authority?: ObjectRef };
+    response: Page<CertificateView>;
+  };
+  'get-certificate': { request: { readonly key: ObjectRef }; response: CertificateView };
+  /** Takes effect at once: the certificate stands for nobody any more, and is on the next revocation list. */
+  'revoke-certificate': {
+    request: { readonly key: ObjectRef; readonly reason?: RevocationReason; readonly message?: string; readonly compromisedAt?: number };
+    response: CertificateView;
+  };
+  /** A successor with the same names and principal (KMIP Re-certify): for the same key, or the one of a new request. The old one stays valid unless `revokeOld`. */
+  'renew-certificate': {
+    request: NewObject &
+      CertificateWish & {
+        readonly key: ObjectRef;
+        readonly csr?: Uint8Array;
+        readonly publicKey?: Uint8Array;
+        readonly revokeOld?: boolean;
+      };
+    response: CertificateView;
+  };
+  /** Certificate revocation list v2 of one authority (RFC 5280 §5). */
+  'get-crl': {
+    request: { readonly authority?: ObjectRef };
+    response: {
+      readonly crl: Uint8Array;
+      readonly authority: string;
+      readonly number: number;
+      readonly thisUpdate: number;
+      readonly nextUpdate: number;
+      readonly entries: number;
+    };
   };
   // Identity
   whoami: {
@@ -553,7 +648,7 @@ const use = (action: string, lifecycle: LifecycleGroup, usage: KeyUsage | undefi
 const OPERATIONS = {
   'create-key': change('keys:create', { intent: true }),
   'create-key-pair': change('keys:create', { intent: true }),
-  register: change('keys:import', { intent: true }),
+  register: change('keys:import', { intent: true, alsoUses: [{ field: 'replaces', action: 'keys:destroy', lifecycle: 'none' }] }),
   'import-key': change('keys:import', { intent: true, target: 'wrappingKey', lifecycle: 'process' }),
   'create-import-wrapping-key': change('keys:create-import-wrapping-key', { intent: true }),
   'get-object': read('keys:read', { target: 'key', lifecycle: 'read' }),
@@ -581,6 +676,7 @@ const OPERATIONS = {
   'mac-verify': use('keys:mac-verify', 'process', 'mac-verify'),
   wrap: use('keys:wrap-target', 'export', undefined, { alsoUses: [{ field: 'wrappingKey', action: 'keys:wrap', lifecycle: 'protect' }] }),
   unwrap: change('keys:unwrap', { target: 'unwrappingKey', lifecycle: 'process', usage: 'unwrap', intent: true }),
+  'unwrap-data': use('keys:unwrap', 'process', 'unwrap', { target: 'unwrappingKey', intent: true }),
   derive: change('keys:derive', { target: 'key', lifecycle: 'protect', usage: 'derive', intent: true }),
   agree: change('keys:agree', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
   encapsulate: change('keys:encapsulate', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
@@ -599,6 +695,17 @@ const OPERATIONS = {
   'cancel-operation': read('service:multi-part'),
   'create-csr': use('keys:sign', 'protect', 'sign', { intent: true }),
   'self-sign': use('keys:sign', 'protect', 'sign', { intent: true }),
+  'create-authority': change('certificates:create-authority', { intent: true }),
+  'list-authorities': read('certificates:read'),
+  'issue-certificate': change('certificates:issue', {
+    intent: true,
+    alsoUses: [{ field: 'subjectKey', action: 'keys:read-public', lifecycle: 'read' }],
+  }),
+  'list-certificates': read('certificates:read'),
+  'get-certificate': read('certificates:read', { target: 'key', lifecycle: 'read' }),
+  'revoke-certificate': change('certificates:revoke', { target: 'key', lifecycle: 'revoke' }),
+  'renew-certificate': change('certificates:renew', { target: 'key', lifecycle: 'annotate', intent: true }),
+  'get-crl': read('certificates:read-crl', { intent: true }),
   whoami: read('service:whoami'),
   'create-principal': change('principals:create'),
   'get-principal': read('principals:read'),

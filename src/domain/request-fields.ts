@@ -24,6 +24,7 @@ export const REQUEST_FIELD_TYPES = {
   actor: text,
   algorithm: text,
   at: number,
+  authority: text,
   bits: number,
   ca: flag,
   compromisedAt: number,
@@ -61,11 +62,14 @@ export const REQUEST_FIELD_TYPES = {
   principalId: text,
   protection: text,
   purpose: text,
+  purposes: texts,
   reason: text,
   register: flag,
+  replaces: text,
   requestId: text,
   resource: text,
   revision: number,
+  revokeOld: flag,
   roles: texts,
   root: text,
   rootId: text,
@@ -92,6 +96,7 @@ export const REQUEST_FIELD_TYPES = {
 export type RequestFieldName = keyof typeof REQUEST_FIELD_TYPES;
 
 const CREATION = ['activate', 'exportable', 'names', 'objectGroup', 'protection', 'root', 'spec', 'tags', 'usage'] as const;
+const CERTIFICATE = ['activate', 'authority', 'days', 'names', 'objectGroup', 'purposes', 'subject', 'subjectAltNames', 'tags'] as const;
 const CIPHER = ['algorithm', 'format', 'tagLength', 'version'] as const;
 const SIGNING = ['algorithm', 'encoding', 'prehashed', 'saltLength', 'version'] as const;
 const AUDIT_FILTER = ['action', 'actor', 'operation', 'outcome', 'parent', 'plane', 'requestId', 'resource', 'since', 'until'] as const;
@@ -100,7 +105,7 @@ const AUDIT_FILTER = ['action', 'actor', 'operation', 'outcome', 'parent', 'plan
 export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFieldName[]>> = {
   'create-key': [...CREATION, 'bits'],
   'create-key-pair': CREATION,
-  register: [...CREATION, 'format', 'type'],
+  register: [...CREATION, 'format', 'replaces', 'type'],
   'import-key': [...CREATION, 'format', 'type', 'wrapAlgorithm'],
   'create-import-wrapping-key': ['root', 'spec', 'ttlMs'],
   'get-object': [],
@@ -125,6 +130,7 @@ export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFiel
   'mac-verify': ['algorithm', 'version'],
   wrap: ['algorithm', 'version', 'wrappingKey'],
   unwrap: [...CREATION, 'algorithm', 'format', 'type'],
+  'unwrap-data': ['algorithm'],
   derive: [...CREATION, 'algorithm', 'hash', 'iterations', 'length', 'type', 'version'],
   agree: [...CREATION, 'algorithm', 'kdf', 'length', 'version'],
   encapsulate: [...CREATION, 'version'],
@@ -140,6 +146,14 @@ export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFiel
   'cancel-operation': [],
   'create-csr': ['algorithm', 'subject', 'subjectAltNames', 'version'],
   'self-sign': ['algorithm', 'ca', 'days', 'register', 'subject', 'subjectAltNames', 'version'],
+  'create-authority': ['days', 'names', 'protection', 'root', 'spec', 'subject', 'tags'],
+  'list-authorities': [],
+  'issue-certificate': [...CERTIFICATE, 'principalId'],
+  'list-certificates': ['authority', 'limit', 'principalId'],
+  'get-certificate': [],
+  'revoke-certificate': ['compromisedAt', 'reason'],
+  'renew-certificate': [...CERTIFICATE, 'revokeOld'],
+  'get-crl': ['authority'],
   whoami: [],
   'create-principal': ['kind', 'name', 'parentId', 'purpose', 'roles', 'tags', 'tenant'],
   'get-principal': ['id'],

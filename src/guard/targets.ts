@@ -4,7 +4,7 @@ import type { GuardParts } from './ports.js';
 const MAX_REF_LENGTH = 256;
 
 /** References a request may leave out; any other `alsoUses` field is required. */
-const OPTIONAL_OTHERS: ReadonlySet<string> = new Set(['export-key.wrappingKey', 'issue-certificate.subjectKey']);
+const OPTIONAL_OTHERS: ReadonlySet<string> = new Set(['export-key.wrappingKey', 'register.replaces', 'issue-certificate.subjectKey']);
 export const isOptionalOther = (operation: OperationName, field: string): boolean => OPTIONAL_OTHERS.has(`${operation}.${field}`);
 
 /** Operations whose ciphertext may name the object instead of the request, in which field. */
@@ -41,6 +41,12 @@ export const refOfCiphertext = (
 export const loadObject = async (parts: GuardParts, tenant: string, ref: string): Promise<LoadedObject | undefined> => {
   const loaded = await parts.objects.load(tenant, parseObjectRef(ref).ref);
   return loaded !== undefined && loaded.object.tenant === tenant ? loaded : undefined;
+};
+
+/** The same from the loader's cache, if it is there. */
+export const cachedObject = (parts: GuardParts, tenant: string, ref: string): LoadedObject | undefined => {
+  const cached = parts.objects.cached?.(tenant, parseObjectRef(ref).ref);
+  return cached !== undefined && cached.object.tenant === tenant ? cached : undefined;
 };
 
 export const notFound = (field: string): Fault => ({

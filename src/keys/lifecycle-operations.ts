@@ -167,14 +167,14 @@ const destroyNow = async (
 };
 
 /** Versions whose root keeps something outside our database. A root that does not answer is taken to. */
-const heldOutside = async (parts: KeyParts, rootId: string, versions: readonly ObjectVersion[]): Promise<readonly ObjectVersion[]> => {
+export const heldOutside = async (parts: KeyParts, rootId: string, versions: readonly ObjectVersion[]): Promise<readonly ObjectVersion[]> => {
   const secret = versions.filter((v) => v.reference.length > 0);
   if (secret.length === 0) return [];
   const { external } = await parts.roots.describe(rootId).catch(() => ({ external: true }));
   return external ? secret : [];
 };
 
-const destroyOutside = async (parts: KeyParts, object: ManagedObject, versions: readonly ObjectVersion[]): Promise<void> => {
+export const destroyOutside = async (parts: KeyParts, object: ManagedObject, versions: readonly ObjectVersion[]): Promise<void> => {
   for (const { reference, version, rootId } of versions) {
     await parts.roots.call(rootId, 'destroyKey', { key: { reference, binding: bindingOf(object, version) } });
   }

@@ -42,6 +42,9 @@ export interface Blueprint {
   /** Attributes only the service sets. */
   readonly reserved?: Readonly<Record<string, unknown>>;
   readonly content?: Uint8Array;
+  /** Where the caller brings them (register with an id). */
+  readonly id?: KeyHandle;
+  readonly version?: number;
 }
 
 /** Dates and state of an object made now. An activation date in the past activates (KMIP 1.4 §3.22, transition 1). */
@@ -83,7 +86,7 @@ export const draftObject = async (
   const { dates, state } = datesOfNew(request, call.now);
   const names = await checkNames(request.names, nameField, call.tenant, parts.objects);
   return {
-    id: newObjectId(call.now),
+    id: blueprint.id ?? newObjectId(call.now),
     tenant: call.tenant,
     type: blueprint.type,
     ...(blueprint.spec === undefined ? {} : { spec: blueprint.spec }),
@@ -93,7 +96,7 @@ export const draftObject = async (
     exportable: request.exportable === true,
     protection: blueprint.protection,
     rootId: blueprint.rootId,
-    currentVersion: 1,
+    currentVersion: blueprint.version ?? 1,
     names,
     ...optionalFields(request),
     tags: checkTags(request.tags),

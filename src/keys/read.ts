@@ -1,3 +1,5 @@
+import type { CipherParameters } from '@aegis/rot-spi';
+import type { Algorithm } from '@aegis/rot-spi/vocabulary';
 import {
   type AuthorizedCall,
   fail,
@@ -24,6 +26,7 @@ import {
 } from './chosen-key.js';
 import { badField } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
+import { wrapBytes, wrapParameters } from './transit.js';
 import type { UsageAccount } from './usage-accounting.js';
 import { seenObject, toView } from './views.js';
 
@@ -99,8 +102,24 @@ const exportPublic = (object: ManagedObject, version: ObjectVersion): Exported |
   return { ...base, format: 'spki', material: version.publicKey };
 };
 
+/** A KMIP attribute of one truth value, as that plane keeps it (a list of one instance). */
+const marked = (object: ManagedObject, attribute: string): boolean | undefined => {
+  const kept = object.attributes[attribute];
+  const value = Array.isArray(kept) ? (kept[0] as { readonly v?: unknown } | undefined)?.v : undefined;
+  return typeof value === 'boolean' ? value : undefined;
+};
+
+/** KMIP 2.1 §4.53, PKCS#11 CKA_SENSITIVE: an exportable key that leaves only wrapped, whichever plane asks. */
+const requireOpen = (object: ManagedObject): void => {
+  if (marked(object, 'kmip:Sensitive') !== true) return;
+  throw fail('not-extractable-sensitive', 'The object is sensitive: it leaves its root of trust only wrapped.', {
+    next: 'Name a wrapping key.',
+  });
+};
+
 const requireExportable = (object: ManagedObject): void => {
-  if (object.exportable) return;
+  // `exportable` is bound into the key and never changes; the attribute may take the permission back, never give it.
+  if (object.exportable && marked(object, 'kmip:Extractable') !== false) return;
   throw fail('not-exportable', 'The object was not created exportable; it never leaves its root of trust.', {
     next: 'Create or import a key with exportable set, if policy allows.',
   });
@@ -111,20 +130,36 @@ const exportKey =
   async (call) => {
     const loaded = targetOf(call);
     const { object } = loaded;
+    const wrapped = call.request.wrappingKey !== undefined;
+    const absent = absentValue(loaded);
+    if (absent !== undefined) return { response: absent, changes: [], detail: { absent: true } };
     const version = processVersion(loaded, pinnedVersion(call.request.version, call.request.key));
     const open = exportPublic(object, version);
-    const detail = { version: version.version, wrapped: call.request.wrappingKey !== undefined };
-    if (open !== undefined && call.request.wrappingKey === undefined) return { response: open, changes: [], detail };
-    if (open !== undefined) throw badField('wrappingKey', 'Public material is not wrapped.', 'Leave wrappingKey out.');
-    requireExportable(object);
-    if (call.request.wrappingKey !== undefined) return exportWrapped(parts, account, call, object, version);
+    const detail = { version: version.version, wrapped };
+    if (open !== undefined && !wrapped) return { response: { ...open, object: seenObject(object, call.now) }, changes: [], detail };
+    if (open === undefined) requireExportable(object);
+    if (wrapped) return exportWrapped(parts, account, call, object, version, open?.material);
+    requireOpen(object);
     const { format, material } = await parts.roots.call(object.rootId, 'exportKey', { key: boundKey(object, version) });
     return {
-      response: { ...exportedBase(object, version), format: object.spec === undefined ? 'opaque' : format, material },
+      response: {
+        ...exportedBase(object, version),
+        object: seenObject(object, call.now),
+        format: object.spec === undefined ? 'opaque' : format,
+        material,
+      },
       changes: [],
       detail,
     };
   };
+
+/** An object registered without its value (KMIP Key Value Location) has nothing that could leave. */
+const absentValue = ({ object, versions }: LoadedObject): Exported | undefined => {
+  const current = versions.find((v) => v.version === object.currentVersion);
+  const nothing = current?.reference.length === 0 && current.publicKey === undefined && object.content === undefined;
+  if (current === undefined || current.state === 'destroyed' || !nothing) return undefined;
+  return { ...exportedBase(object, current), object, format: 'opaque', material: new Uint8Array(0) };
+};
 
 const exportedBase = (object: ManagedObject, version: ObjectVersion) => ({
   objectId: object.id,
@@ -140,24 +175,76 @@ const exportWrapped = async (
   call: AuthorizedCall<'export-key'>,
   object: ManagedObject,
   version: ObjectVersion,
+  open: Uint8Array | undefined,
 ): Promise<Planned<'export-key'>> => {
+  const { request, now } = call;
   const wrapping = otherOf(call, 'wrappingKey');
   requireUsage(wrapping.object, 'wrap');
-  requireSameRoot(object, wrapping.object, 'a wrapped export needs both keys in one');
   const spec = specOf(wrapping.object);
-  const algorithm = await chooseAlgorithm(parts.roots, wrapping.object, spec, 'wrap', call.request.wrapAlgorithm, 'wrapAlgorithm');
-  const wrappingVersion = protectVersion(wrapping, pinnedVersion(undefined, call.request.wrappingKey));
-  const { wrapped, iv } = await parts.roots.call(object.rootId, 'wrapKey', {
-    wrappingKey: verificationKey(wrapping.object, wrappingVersion),
-    algorithm,
-    key: boundKey(object, version),
-  });
+  const algorithm = await chooseAlgorithm(parts.roots, wrapping.object, spec, 'wrap', request.wrapAlgorithm, 'wrapAlgorithm');
+  const wrappingVersion = protectVersion(wrapping, pinnedVersion(undefined, request.wrappingKey));
+  const parameters = wrapParameters(request);
+  const { wrapped, iv } =
+    request.encode === undefined && open === undefined
+      ? await wrapInside(parts, object, version, wrapping.object, wrappingVersion, algorithm, parameters)
+      : await wrapBytes(
+          parts,
+          { object: wrapping.object, version: wrappingVersion, algorithm, parameters },
+          await encoded(parts, call, object, version, open),
+          now,
+        );
   const used = account.consume(wrapping.object, { payloadBytes: wrapped.length });
   return {
-    response: { ...exportedBase(object, version), format: 'wrapped', material: wrapped, ...(iv === undefined ? {} : { iv }) },
+    response: {
+      ...exportedBase(object, version),
+      object: seenObject(object, now),
+      format: 'wrapped',
+      material: wrapped,
+      ...(iv === undefined ? {} : { iv }),
+    },
     changes: used.changes,
     detail: { version: version.version, wrapped: true, wrappingKey: wrapping.object.id, algorithm },
   };
+};
+
+/** Both keys in one root: nothing of the key is seen outside it. */
+const wrapInside = async (
+  parts: KeyParts,
+  object: ManagedObject,
+  version: ObjectVersion,
+  wrapping: ManagedObject,
+  wrappingVersion: ObjectVersion,
+  algorithm: Algorithm,
+  parameters: CipherParameters,
+) => {
+  requireSameRoot(object, wrapping, 'a wrapped export needs both keys in one');
+  return parts.roots.call(object.rootId, 'wrapKey', {
+    wrappingKey: verificationKey(wrapping, wrappingVersion),
+    algorithm,
+    key: boundKey(object, version),
+    ...parameters,
+  });
+};
+
+/** What the caller's encoding makes of the material; the material itself is overwritten. */
+const encoded = async (
+  parts: KeyParts,
+  call: AuthorizedCall<'export-key'>,
+  object: ManagedObject,
+  version: ObjectVersion,
+  open: Uint8Array | undefined,
+): Promise<Uint8Array> => {
+  const { encode } = call.request;
+  const material =
+    open === undefined
+      ? (await parts.roots.call(object.rootId, 'exportKey', { key: boundKey(object, version) })).material
+      : new Uint8Array(open);
+  if (encode === undefined) return material;
+  try {
+    return await encode(material);
+  } finally {
+    material.fill(0);
+  }
 };
 
 const keyEvidence =

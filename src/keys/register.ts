@@ -1,5 +1,14 @@
-import { KEY_SPECS, type KeySpec } from '@aegis/rot-spi/vocabulary';
-import type { AuthorizedCall, Handlers, ManagedObject, ObjectType, ObjectVersion, OperationRequest, Planned } from '../domain/index.js';
+import { KEY_SPECS, KEY_USAGES, type KeySpec, type KeyUsage } from '@aegis/rot-spi/vocabulary';
+import {
+  type AuthorizedCall,
+  type Handlers,
+  type ManagedObject,
+  type ObjectType,
+  type ObjectVersion,
+  type OperationRequest,
+  type Planned,
+  toKeyHandle,
+} from '../domain/index.js';
 import { isPair } from './chosen-key.js';
 import { compensationFor } from './compensation.js';
 import { knownSpec, wish } from './create.js';
@@ -8,6 +17,7 @@ import type { KeyParts } from './key-parts.js';
 import { checkUsage } from './key-usages.js';
 import { bindingOf, draftObject, publicVersionOf, resourceOf, versionOf } from './new-object.js';
 import { readCertificate, readCertificateRequest, readPublicKey } from './public-material.js';
+import { registerAs, versionNumber } from './register-as.js';
 import { toView } from './views.js';
 
 type Call = AuthorizedCall<'register'>;
@@ -20,6 +30,10 @@ interface Registered {
 /** Largest key taken in, bytes: an SLH-DSA or RSA-4096 PKCS#8 is far below. */
 const MAX_KEY_BYTES = 65_536;
 
+/** Id and version number, where the caller brings the id. */
+const identityOf = (call: Call) =>
+  call.request.id === undefined ? {} : { id: toKeyHandle(call.request.id.toLowerCase()), version: versionNumber(call) };
+
 const wantFormat = (request: Request, formats: readonly Request['format'][]): void => {
   if (!formats.includes(request.format)) {
     throw badField('format', `A ${request.type} is registered as ${formats.join(' or ')}.`, 'Correct the format.');
@@ -30,6 +44,7 @@ const wantFormat = (request: Request, formats: readonly Request['format'][]): vo
 const registerKey = async (parts: KeyParts, call: Call): Promise<Registered> => {
   const { request, now } = call;
   const { type } = request;
+  if (request.format === 'opaque' && request.spec === undefined) return registerSealed(parts, call);
   if (request.spec === undefined) throw badField('spec', `A ${type} needs its spec.`, 'Say what kind of key it is.');
   const spec = knownSpec(request.spec);
   if (isPair(spec) !== (type === 'private-key')) throw badField('spec', `A ${type} cannot be ${spec}.`, 'Make type and spec agree.');
@@ -39,7 +54,7 @@ const registerKey = async (parts: KeyParts, call: Call): Promise<Registered> => 
   return importInto(parts, call, { type, spec, usage, format: type === 'private-key' ? 'pkcs8' : 'raw' }, now);
 };
 
-/** Secret data and everything whose inside Aegis does not interpret: sealed as bytes. */
+/** Secret data and everything whose inside Aegis does not interpret, keys of unknown algorithms among it: sealed as bytes. */
 const registerSealed = async (parts: KeyParts, call: Call): Promise<Registered> => {
   const { request, now } = call;
   if (request.spec !== undefined && request.spec !== 'secret' && request.type !== 'split-key') {
@@ -47,13 +62,11 @@ const registerSealed = async (parts: KeyParts, call: Call): Promise<Registered> 
   }
   wantFormat(request, ['opaque', 'raw']);
   checkBytes(request.material, 'material', parts.defaults.maxContentBytes, 1);
-  const usage = request.usage ?? (request.type === 'secret-data' ? undefined : []);
-  return importInto(
-    parts,
-    call,
-    { type: request.type, spec: 'secret', usage: checkUsage(usage, 'secret', request.type, 'usage'), format: 'raw' },
-    now,
-  );
+  const known = request.type === 'secret-data' || request.type === 'opaque-object';
+  const usage = known
+    ? checkUsage(request.usage ?? (request.type === 'secret-data' ? undefined : []), 'secret', request.type, 'usage')
+    : recordedUsage(request.usage);
+  return importInto(parts, call, { type: request.type, spec: 'secret', usage, format: 'raw' }, now);
 };
 
 interface Intake {
@@ -73,14 +86,18 @@ const importInto = async (parts: KeyParts, call: Call, intake: Intake, now: numb
     usage,
     rootId: root.id,
     protection: root.protection,
+    ...identityOf(call),
   });
-  const made = await parts.roots.call(root.id, 'importKey', { binding: bindingOf(object, 1), format, material: request.material });
-  return { object, version: versionOf(object, 1, made, root.description, now) };
+  const number = object.currentVersion;
+  const binding = bindingOf(object, number);
+  const made = await parts.roots.call(root.id, 'importKey', { binding, format, material: request.material });
+  return { object, version: versionOf(object, number, made, root.description, now) };
 };
 
 /** Public keys and certificates: bytes anyone may see; their root is where operations with them run. */
 const registerPublic = async (parts: KeyParts, call: Call): Promise<Registered> => {
   const { request, now } = call;
+  if (request.type === 'public-key' && request.format === 'opaque') return registerContent(parts, call);
   const certificate = request.type === 'certificate';
   wantFormat(request, [certificate ? 'x509' : 'spki']);
   const der = checkBytes(request.material, 'material', certificate ? parts.defaults.maxContentBytes : MAX_KEY_BYTES, 1);
@@ -106,19 +123,26 @@ const registerPublic = async (parts: KeyParts, call: Call): Promise<Registered> 
       protection: root.protection,
       reserved: read.facts,
       ...(certificate ? { content: new Uint8Array(der) } : {}),
+      ...identityOf(call),
     },
   );
-  const version = publicVersionOf(object, 1, certificate ? der : read.spki, read.spki, root.description, { local: false, now });
+  const version = publicVersionOf(object, object.currentVersion, certificate ? der : read.spki, read.spki, root.description, {
+    local: false,
+    now,
+  });
   return { object, version };
 };
 
 /** Certificate requests and templates: content without a key of ours. */
 const registerContent = async (parts: KeyParts, call: Call): Promise<Registered> => {
   const { request, now } = call;
-  wantFormat(request, request.type === 'template' ? ['opaque'] : ['x509', 'opaque']);
+  wantFormat(request, request.type === 'certificate-request' ? ['x509', 'opaque'] : ['opaque']);
+  if (request.spec !== undefined) throw badField('spec', `A ${request.type} of opaque bytes has no spec.`, 'Leave spec out.');
   const bytes = checkBytes(request.material, 'material', parts.defaults.maxContentBytes, request.type === 'template' ? 0 : 1);
   const spki = request.type === 'certificate-request' ? readCertificateRequest(bytes, 'material').spki : undefined;
-  if ((request.usage?.length ?? 0) > 0) throw badField('usage', `A ${request.type} has no usages.`, 'Leave usage out.');
+  const usage = request.type === 'public-key' ? recordedUsage(request.usage) : [];
+  if (request.type !== 'public-key' && (request.usage?.length ?? 0) > 0)
+    throw badField('usage', `A ${request.type} has no usages.`, 'Leave usage out.');
   const root = await homeOfPublic(parts, request);
   const object = await draftObject(
     parts,
@@ -126,13 +150,36 @@ const registerContent = async (parts: KeyParts, call: Call): Promise<Registered>
     { ...request, exportable: true },
     {
       type: request.type,
-      usage: [],
+      usage,
       rootId: root.id,
       protection: root.protection,
       content: new Uint8Array(bytes),
+      ...identityOf(call),
     },
   );
-  return { object, version: publicVersionOf(object, 1, bytes, spki, root.description, { local: false, now }) };
+  return { object, version: publicVersionOf(object, object.currentVersion, bytes, spki, root.description, { local: false, now }) };
+};
+
+/** Usages of what no root can use are a record, nothing acts upon them. */
+const recordedUsage = (usage: readonly KeyUsage[] | undefined): readonly KeyUsage[] =>
+  KEY_USAGES.filter((u) => usage?.includes(u) === true);
+
+const KEYED_TYPES: readonly ObjectType[] = ['symmetric-key', 'private-key', 'public-key', 'split-key', 'secret-data', 'pgp-key'];
+/** An object whose value is held elsewhere (KMIP 2.1 §4.27): attributes and nothing else. */
+const registerAbsent = async (parts: KeyParts, call: Call): Promise<Registered> => {
+  const { request, now } = call;
+  if (!KEYED_TYPES.includes(request.type)) throw badField('format', `A ${request.type} comes with its value.`, 'Send the value.');
+  if (request.spec !== undefined) throw badField('spec', 'Without a value there is no key to use.', 'Leave spec out.');
+  if (request.material.length > 0) throw badField('material', 'Absent means no bytes.', 'Leave the material empty.');
+  const root = await homeOfPublic(parts, request);
+  const object = await draftObject(parts, call, request, {
+    type: request.type,
+    usage: recordedUsage(request.usage),
+    rootId: root.id,
+    protection: root.protection,
+    ...identityOf(call),
+  });
+  return { object, version: publicVersionOf(object, object.currentVersion, undefined, undefined, root.description, { local: false, now }) };
 };
 
 const homeOfPublic = async (parts: KeyParts, request: Request) => {
@@ -160,9 +207,11 @@ const PUBLIC_TYPES: readonly ObjectType[] = ['public-key', 'certificate', 'certi
 export const makeRegisterHandlers = (parts: KeyParts): Pick<Handlers, 'register'> => ({
   register: async (call): Promise<Planned<'register'>> => {
     const { request, now } = call;
-    const run = Object.hasOwn(BY_TYPE, request.type) ? BY_TYPE[request.type] : undefined;
+    const own = Object.hasOwn(BY_TYPE, request.type) ? BY_TYPE[request.type] : undefined;
+    const run = own !== undefined && request.format === 'absent' ? registerAbsent : own;
     if (run === undefined) throw badField('type', 'No such object type.', `Choose from ${Object.keys(BY_TYPE).join(', ')}.`);
     try {
+      if (request.id !== undefined || request.replaces !== undefined) return await registerAs(parts, call, run);
       const { object, version } = await run(parts, call);
       return {
         response: toView(object, [version], now),

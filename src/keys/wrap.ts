@@ -33,6 +33,7 @@ import type { KeyParts } from './key-parts.js';
 import { checkUsage } from './key-usages.js';
 import { bindingOf, draftObject, resourceOf, versionOf } from './new-object.js';
 import { requireExportable } from './read.js';
+import { wrapParameters } from './transit.js';
 import type { UsageAccount } from './usage-accounting.js';
 import { toView } from './views.js';
 
@@ -70,14 +71,6 @@ const wrap =
   };
 
 const MAX_WRAPPED_BYTES = 131_072;
-const wrapParameters = ({ iv, aad, tagLength, label, mgf1Hash }: CipherParameters): CipherParameters => ({
-  ...(iv === undefined ? {} : { iv: checkBytes(iv, 'iv', 128) }),
-  ...(aad === undefined ? {} : { aad: checkBytes(aad, 'aad', 65_536) }),
-  ...(tagLength === undefined ? {} : { tagLength }),
-  ...(label === undefined ? {} : { label: checkBytes(label, 'label', 4096) }),
-  ...(mgf1Hash === undefined ? {} : { mgf1Hash }),
-});
-
 /** Type and spec of an object to be made from a secret must agree. */
 export const checkNewType = (type: ObjectType | undefined, spec: KeySpec): ObjectType => {
   const { shape } = KEY_SPECS[spec];
