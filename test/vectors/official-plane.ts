@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import type { Item } from '@aegis/kmip-ttlv';
 import { describe, expect, test } from 'vitest';
 import { KNOWN_GAPS } from './known-gaps.js';
@@ -38,6 +39,17 @@ export async function runOn(plane: VectorPlane, one: OfficialCase, encoding: Enc
   }
 }
 
+/** A line of JSON for each case, for whoever works the failures off: `AEGIS_VECTOR_REPORT=/tmp/report.jsonl`. */
+function report(name: string, one: OfficialCase, failure: Failure | undefined): void {
+  const file = process.env.AEGIS_VECTOR_REPORT;
+  if (file === undefined) return;
+  const first = failure?.differences.map(({ path, expected, got }) => ({ path, expected, got }));
+  appendFileSync(
+    file,
+    `${JSON.stringify({ name, file: one.file, step: failure?.step, operation: failure?.operation, differences: first })}\n`,
+  );
+}
+
 /** One test for each case; a case on the list of known gaps must fail. */
 export function describeCases(title: string, read: () => readonly OfficialCase[], encoding: Encoding = 'ttlv'): void {
   if (!vectorsPresent) {
@@ -57,6 +69,7 @@ export function describeCases(title: string, read: () => readonly OfficialCase[]
       test(reason === undefined ? label(one) : `${label(one)}: known gap (${reason})`, async () => {
         plane ??= openVectorPlane();
         const failure = await runOn(await plane, one, encoding);
+        report(label(one), one, failure);
         if (reason === undefined) expect(failure === undefined ? 'passes' : describeFailure(one, failure)).toBe('passes');
         else expect(failure, `${label(one)} passes: take it off known-gaps.ts`).toBeDefined();
       });
