@@ -80,6 +80,8 @@ export interface SignParameters {
   readonly prehashed?: boolean;
   /** PSS salt length in bytes; default = hash length. */
   readonly saltLength?: number;
+  /** Verification only, without `saltLength`: a PSS signature with a salt of any length (RFC 8017 §9.1.2 note). */
+  readonly anySalt?: boolean;
   readonly mgf1Hash?: HashName;
   /** ECDSA output: ASN.1 DER (default) or fixed-length r‖s (IEEE P1363). */
   readonly encoding?: 'der' | 'p1363';

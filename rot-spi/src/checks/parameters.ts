@@ -123,6 +123,8 @@ export const checkSignParameters = (row: AlgorithmRow, spec: KeySpecRow, paramet
     const max = Math.ceil((spec.bits - 1) / 8) - (row.hash === undefined ? 0 : HASH_BYTES[row.hash]) - 2; // RFC 8017 §9.1.1 step 3
     if (checkInteger(parameters.saltLength, 'saltLength', 0, 65_535) > max) throw invalid(`a salt of more than ${max} bytes does not fit`);
   }
+  if (parameters.anySalt !== undefined && (!pss || parameters.saltLength !== undefined))
+    throw invalid('anySalt is for RSA-PSS without a salt length');
   if (parameters.mgf1Hash !== undefined) {
     if (!pss) throw invalid(`${row.name} has no mask generation function`);
     checkHash(parameters.mgf1Hash, 'mgf1Hash');

@@ -8,7 +8,7 @@ import { encodeBinding, openReference, sealReference } from '../software/referen
 import { encryptRsa } from '../software/rsa-ciphers.js';
 import type { SealRing } from '../software/seal-ring.js';
 import { checkSignature } from '../software/signatures.js';
-import { type Algorithm, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
+import { ALGORITHMS, type Algorithm, HASH_BYTES, KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
 import type { CloudKey, CloudKeyId, CloudKms } from './kms.js';
 
 /** What a layered reference holds, sealed and bound like a software key: which key of the provider, and whether we made it. */
@@ -20,6 +20,9 @@ interface HeldKey extends CloudKeyId {
 /** How long what the provider said about a key is believed, ms: a key disabled there stops here within it. */
 const FACTS_TTL_MS = 30_000;
 const MAX_FACTS = 10_000;
+/** What every provider's AEAD has. */
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
 const SCALAR_BYTES: Readonly<Partial<Record<KeySpec, number>>> = { 'ec-p256': 32, 'ec-p384': 48, 'ec-p521': 66, 'ec-secp256k1': 32 };
 
 const checkUsable = (key: CloudKey): void => {
@@ -35,8 +38,25 @@ const changed = (name: string): RootFault =>
     'Somebody deleted it and made another of the same name; register the new one as a key of its own.',
   );
 
-/** Every object version is a key of its own at the provider; the id is opaque there too. */
-const nameFor = (binding: KeyBinding): string => `aegis-${binding.objectId}-${binding.version}`;
+/** RFC 8017 §7.1.1: what OAEP has no room for is refused here, so that the provider's words need not be understood. */
+const checkRsaRoom = (spec: KeySpec, { algorithm, plaintext }: RootRequest<'encrypt'>): void => {
+  const { hash } = ALGORITHMS[algorithm];
+  if (KEY_SPECS[spec].family !== 'rsa' || hash === undefined) return;
+  const room = KEY_SPECS[spec].bits / 8 - 2 * HASH_BYTES[hash] - 2;
+  if (plaintext.length > room) throw new RootFault('invalid-argument', `${algorithm} with ${spec} takes at most ${room} bytes`);
+};
+const checkRsaBlock = (spec: KeySpec, ciphertext: Uint8Array): void => {
+  if (KEY_SPECS[spec].family === 'rsa' && ciphertext.length !== KEY_SPECS[spec].bits / 8)
+    throw new RootFault('invalid-argument', 'the ciphertext does not have the size of the modulus');
+};
+
+/** An HMAC key has no hash of its own at the provider: the binding says which one. */
+const isSameSpec = (theirs: KeySpec, ours: KeySpec): boolean =>
+  theirs === ours || (KEY_SPECS[theirs].family === 'hmac' && KEY_SPECS[ours].family === 'hmac');
+
+/** Every object version is a key of its own at the provider. The random part lets a lost answer be asked for again. */
+const nameFor = (binding: KeyBinding): string =>
+  `aegis-${binding.objectId.replaceAll(/[^A-Za-z0-9_.-]/g, '_')}-${binding.version}-${randomBytes(4).toString('hex')}`;
 
 const provenanceOf = (key: CloudKey): KeyProvenance => ({
   local: !key.imported,
@@ -69,7 +89,7 @@ export const makeLayeredCalls = (kms: CloudKms, ring: SealRing): Omit<BackEnd, '
   const open = async (bound: BoundKey): Promise<CloudKey> => {
     const reference = held(bound);
     const key = await factsOf(reference);
-    if (key.identity !== reference.identity || key.spec !== bound.binding.spec) throw changed(reference.name);
+    if (key.identity !== reference.identity || !isSameSpec(key.spec, bound.binding.spec)) throw changed(reference.name);
     checkUsable(key);
     return key;
   };
@@ -106,11 +126,18 @@ export const makeLayeredCalls = (kms: CloudKms, ring: SealRing): Omit<BackEnd, '
     }
     refuseIv(request.iv);
     refuseOaepOptions(request);
+    if (request.tagLength !== undefined && request.tagLength !== TAG_BYTES)
+      throw new RootFault('unsupported', `the provider has tags of ${TAG_BYTES} bytes only`);
+    checkRsaRoom((request.key as BoundKey).binding.spec, request);
     return kms.encrypt({ ...(await on(request.key as BoundKey, request.algorithm)), plaintext: request.plaintext, ...aadOf(request) });
   };
   const decrypt = async (request: RootRequest<'decrypt'>): Promise<Buffer> => {
     refuseOaepOptions(request);
     const { ciphertext, iv, tag } = request;
+    if (iv !== undefined && iv.length !== IV_BYTES) throw new RootFault('unsupported', `the provider has IVs of ${IV_BYTES} bytes only`);
+    if (tag !== undefined && tag.length !== TAG_BYTES)
+      throw new RootFault('unsupported', `the provider has tags of ${TAG_BYTES} bytes only`);
+    checkRsaBlock(request.key.binding.spec, ciphertext);
     return kms.decrypt({
       ...(await on(request.key, request.algorithm)),
       ciphertext,
@@ -162,7 +189,8 @@ export const makeLayeredCalls = (kms: CloudKms, ring: SealRing): Omit<BackEnd, '
       const { name, version } = parseRef(ref);
       const key = version === undefined ? await kms.findKey(name) : await kms.describeKey({ name, version });
       checkUsable(key);
-      if (key.spec !== binding.spec) throw new RootFault('invalid-argument', `the key ${name} is ${key.spec}, not ${binding.spec}`);
+      if (!isSameSpec(key.spec, binding.spec))
+        throw new RootFault('invalid-argument', `the key ${name} is ${key.spec}, not ${binding.spec}`);
       if (binding.exportable && !key.exportable)
         throw new RootFault('not-exportable', `the provider does not export the key ${name}`, 'Register it as not exportable.');
       return created(binding, key, false);

@@ -30,6 +30,8 @@ const CALLS: readonly RootCallName[] = [
   'updateOperation',
   'finishOperation',
   'cancelOperation',
+  'lookupKey',
+  'adoptKey',
   'evidence',
   'rewrapReference',
   'rotateSeal',

@@ -16,6 +16,9 @@ import {
 const bytes = <K extends string>(name: K, text: string | undefined): { readonly [N in K]?: Buffer } =>
   (text === undefined ? {} : { [name]: hex(text) }) as { readonly [N in K]?: Buffer };
 
+/** 32 bytes: some services take no shorter one, though FIPS 198-1 does. */
+const MODERN_HMAC_KEY_HEX = 64;
+
 export const defineKnownAnswers = (session: Session, { describe, test, expect }: ContractRunner): void => {
   /** True when the vector can run; where it cannot, the gap must be in the target's list. */
   const ready = async (algorithm: Algorithm, spec: KeySpec): Promise<boolean> => {
@@ -40,9 +43,11 @@ export const defineKnownAnswers = (session: Session, { describe, test, expect }:
           const { algorithm } = vector;
           const tagLength = vector.tagLength === undefined ? {} : { tagLength: vector.tagLength };
           const parameters = { ...bytes('iv', vector.iv), ...(vector.aad ? bytes('aad', vector.aad) : {}), ...tagLength };
-          const sealed = await session.call('encrypt', { key, algorithm, plaintext: hex(vector.plaintext), ...parameters });
-          expect(toHex(sealed.ciphertext)).toBe(vector.ciphertext);
-          expect(toHex(sealed.tag)).toBe(vector.tag ?? 'absent');
+          await session.attempt(vector.iv === undefined ? undefined : 'caller-iv', async () => {
+            const sealed = await session.call('encrypt', { key, algorithm, plaintext: hex(vector.plaintext), ...parameters });
+            expect(toHex(sealed.ciphertext)).toBe(vector.ciphertext);
+            expect(toHex(sealed.tag)).toBe(vector.tag ?? 'absent');
+          });
           const opened = await session.call('decrypt', {
             key,
             algorithm,
@@ -77,7 +82,8 @@ export const defineKnownAnswers = (session: Session, { describe, test, expect }:
     for (const vector of MAC_VECTORS) {
       test(`${vector.algorithm}: ${vector.id}`, async () => {
         if (!(await ready(vector.algorithm, vector.spec))) return;
-        await session.attempt(vector.parameter, async () => {
+        const short = vector.key.length < MODERN_HMAC_KEY_HEX ? 'hmac-key-under-256-bits' : undefined;
+        await session.attempt(vector.parameter ?? short, async () => {
           const key = await raw(vector.spec, vector.key);
           const request = { key, algorithm: vector.algorithm, data: hex(vector.data) };
           expect(toHex((await session.call('mac', request)).mac)).toBe(vector.mac);

@@ -59,7 +59,8 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
       test(`${call} without ${usage} is usage-denied`, async () => {
         const key = await session.key('aes-256', { usage: without(usage), exportable: true });
         await session.refused(['usage-denied', 'unsupported'], () => ask(call, request(key)));
-        if (usage === 'encrypt' && call === 'encrypt') await session.refused('usage-denied', () => ask(call, request(key)));
+        if (usage === 'encrypt' && call === 'encrypt')
+          await session.refused('usage-denied', async () => ask(call, { ...(request(key) as object), algorithm: await session.cipher() }));
       });
     }
 
@@ -105,6 +106,7 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
 
   describe('refusals: parameters', () => {
     test('IV, tag, AAD and label rules', async () => {
+      if (!(await session.supports('aes-cbc', 'aes-256'))) return;
       const key = await session.key('aes-256');
       const [gcm, cbc, ctr, ecb] = (['aes-gcm', 'aes-cbc', 'aes-ctr', 'aes-ecb'] as const).map((algorithm) => ({
         key,
@@ -186,13 +188,9 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
     });
 
     test('making keys: shape, size and exponent', async () => {
-      await invalid(
-        'generateKey',
-        { binding: session.binding('ec-p256') },
-        { binding: session.binding('aes-256'), bits: 128 },
-        { binding: session.binding('secret'), bits: 130 },
-      );
-      await invalid('generateKey', { binding: session.binding('secret'), bits: 64 }, { binding: session.binding('secret'), bits: 0 }, {});
+      await invalid('generateKey', { binding: session.binding('ec-p256') }, { binding: session.binding('aes-256'), bits: 128 }, {});
+      const open = { binding: session.binding((await session.imports('secret')) ? 'secret' : 'hmac-sha256') };
+      await invalid('generateKey', { ...open, bits: 130 }, { ...open, bits: 64 }, { ...open, bits: 0 });
       await invalid(
         'generateKeyPair',
         { binding: session.binding('aes-256') },
@@ -203,7 +201,7 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
         { binding: session.binding('rsa-2048'), publicExponent: 3 },
         { binding: session.binding('rsa-2048'), publicExponent: 65_538 },
       );
-      await session.refused('limit-exceeded', () => ask('generateKey', { binding: session.binding('secret'), bits: 8_000_000 }));
+      await session.refused('limit-exceeded', () => ask('generateKey', { ...open, bits: 8_000_000 }));
       await session.refused('unsupported', () => ask('generateKeyPair', { binding: session.binding('rsa-1024') }));
       await session.refused('unsupported', () => ask('generateKey', { binding: { ...session.binding('aes-256'), spec: 'aes-512' } }));
     });
@@ -230,9 +228,8 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
       const oddButLegal: Partial<KeyBinding> = { objectId: 'Ω "quoted" \n name', tenant: 'ünïcode', version: 0xffff_ffff };
       const binding = { ...good, ...oddButLegal };
       const { reference } = await session.call('generateKey', { binding });
-      expect((await session.call('encrypt', { key: { reference, binding }, algorithm: 'aes-cbc', plaintext: IV })).ciphertext.length).toBe(
-        16,
-      );
+      const algorithm = await session.cipher();
+      expect((await session.call('encrypt', { key: { reference, binding }, algorithm, plaintext: IV })).ciphertext.length).toBe(16);
     });
 
     test('imports: size, format and consistency', async () => {
@@ -290,6 +287,7 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
     });
 
     test('derivation and agreement parameters', async () => {
+      if (!(await session.has('derive'))) return;
       const key = await session.key('secret');
       const newKey = { binding: session.binding('aes-256') };
       const lacks = async (algorithm: Algorithm): Promise<boolean> => !(await session.supports(algorithm, 'secret'));

@@ -49,6 +49,7 @@ export const defineRoundTrips = (session: Session, { describe, test, expect }: C
     if (row.ivLength === undefined) return;
     const two = await session.call('encrypt', { key: from, algorithm, plaintext, ...aad });
     expect(toHex(two.iv) === toHex(one.iv), `${where}: IVs repeat`).toBe(false);
+    if (session.isListed('parameter:caller-iv')) return;
     const again = await session.call('encrypt', { key: from, algorithm, plaintext, ...parameters });
     expect(toHex(again.ciphertext), `${where}: same IV, same ciphertext`).toBe(toHex(one.ciphertext));
   };

@@ -106,6 +106,10 @@ export class Session {
     const { powers, specs } = await this.describe();
     return powers.includes('importKey') && specs.some((line) => line.spec === spec && line.import);
   }
+  /** A cipher that every root with AES keys has: CBC, or GCM where the back end has AEADs only. */
+  async cipher(): Promise<'aes-cbc' | 'aes-gcm'> {
+    return (await this.supports('aes-cbc', 'aes-256')) ? 'aes-cbc' : 'aes-gcm';
+  }
   async has(power: RootCallName): Promise<boolean> {
     return (await this.describe()).powers.includes(power);
   }

@@ -103,7 +103,14 @@ export interface CallRow<C extends RootCallName> {
 }
 
 const CIPHER = { iv: 'bytes?', aad: 'bytes?', tagLength: 'uint?', label: 'bytes?', mgf1Hash: 'hash?' } as const;
-const SIGNING = { prehashed: 'flag?', saltLength: 'uint?', mgf1Hash: 'hash?', encoding: 'signatureEncoding?', context: 'bytes?' } as const;
+const SIGNING = {
+  prehashed: 'flag?',
+  saltLength: 'uint?',
+  anySalt: 'flag?',
+  mgf1Hash: 'hash?',
+  encoding: 'signatureEncoding?',
+  context: 'bytes?',
+} as const;
 const DERIVING = {
   salt: 'bytes?',
   info: 'bytes?',

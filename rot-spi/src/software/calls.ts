@@ -39,7 +39,9 @@ export interface SoftwareParts {
 }
 
 export type SoftwareCalls = {
-  readonly [C in Exclude<RootCallName, 'seedRandom' | 'lookupKey' | 'adoptKey'>]: (request: RootRequest<C>) => Promise<RootResponse<C>> | RootResponse<C>;
+  readonly [C in Exclude<RootCallName, 'seedRandom' | 'lookupKey' | 'adoptKey'>]: (
+    request: RootRequest<C>,
+  ) => Promise<RootResponse<C>> | RootResponse<C>;
 } & {
   readonly close: () => void;
 };

@@ -201,6 +201,7 @@ export const makeTransit = (
       return findKey(request.name);
     },
     importKey: async (request) => {
+      keyBytesOf({ ...request, bits: request.material.length * 8 });
       const { public_key: wrapping } = (await connection.call('GET', `${mount}/wrapping_key`)) ?? {};
       if (typeof wrapping !== 'string') throw wrongAnswer('its wrapping key');
       // Vault's import guide: a one-time AES-256 key under RSA-OAEP (SHA-256), then the material under AES-KWP.
