@@ -70,6 +70,8 @@ interface WithSign {
   readonly algorithm?: Algorithm;
   readonly prehashed?: boolean;
   readonly saltLength?: number;
+  /** Verification of RSA-PSS without `saltLength`: whatever length the signature has (RFC 8017 §9.1.2 note). */
+  readonly anySalt?: boolean;
   readonly mgf1Hash?: HashName;
   readonly encoding?: 'der' | 'p1363';
   readonly context?: Uint8Array;
@@ -104,6 +106,14 @@ interface OnKey {
   readonly version?: number;
 }
 
+/** A part of a multi-part operation. `kind` and `key`, where given, must be those it began with: otherwise there is no such operation. */
+interface Continuing {
+  readonly operation: string;
+  readonly kind?: MultiPartKind;
+  /** Object id. */
+  readonly key?: string;
+}
+
 export type MultiPartKind = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'mac' | 'macVerify' | 'digest';
 
 export interface LocateFilter {
@@ -121,6 +131,8 @@ export interface LocateFilter {
   readonly archived?: boolean | 'any';
   readonly createdBetween?: readonly [number, number];
   readonly activationBetween?: readonly [number, number];
+  /** Dates within [from, to], both included, ms; an object without the date does not match. */
+  readonly between?: { readonly [D in Exclude<keyof ObjectDates, 'destroyDue'>]?: readonly [number, number] };
   readonly owner?: string;
 }
 
@@ -263,6 +275,8 @@ export interface Operations {
       /** Merged by key; null deletes. */
       readonly attributes?: Readonly<Record<string, unknown>>;
       readonly lease?: { readonly seconds: number };
+      /** Takes this much of the usage limit for use outside the service (KMIP Get Usage Allocation), in the limit's unit. */
+      readonly allocate?: number;
     };
     response: ObjectView;
   };
@@ -271,7 +285,12 @@ export interface Operations {
   rotate: { request: { readonly key: ObjectRef }; response: ObjectView };
   /** KMIP Re-key: a replacement object with a new id, links both ways, names moved. */
   're-key': {
-    request: NewObject & { readonly key: ObjectRef; readonly offsetMs?: number };
+    request: NewObject & {
+      readonly key: ObjectRef;
+      readonly offsetMs?: number;
+      /** What the public half of a pair gets of its own; absent, it follows in dates and activation alone. */
+      readonly publicKey?: NewObject;
+    };
     response: ObjectView & { readonly publicKeyId?: string };
   };
   revoke: {
@@ -280,8 +299,19 @@ export interface Operations {
   };
   archive: { request: { readonly key: ObjectRef }; response: ObjectView };
   recover: { request: { readonly key: ObjectRef }; response: ObjectView };
-  /** `pendingMs` = window in which it can be cancelled; 0 = now. */
-  destroy: { request: { readonly key: ObjectRef; readonly pendingMs?: number }; response: ObjectView };
+  /**
+   * `pendingMs` = window in which it can be cancelled; 0 = now. `releaseNames`: a destroy that takes effect now frees the names for new
+   * objects and keeps them as `x-aegis-former-names`. `obliterate`: now, and nothing is left that could be found, read or named again.
+   */
+  destroy: {
+    request: {
+      readonly key: ObjectRef;
+      readonly pendingMs?: number;
+      readonly releaseNames?: boolean;
+      readonly obliterate?: boolean;
+    };
+    response: ObjectView;
+  };
   'cancel-destroy': { request: { readonly key: ObjectRef }; response: ObjectView };
   // Using
   encrypt: {
@@ -376,11 +406,22 @@ export interface Operations {
     response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly ciphertext: Uint8Array };
   };
   random: { request: { readonly length: number; readonly root?: string }; response: { readonly bytes: Uint8Array } };
-  'seed-random': { request: { readonly seed: Uint8Array; readonly root?: string }; response: { readonly accepted: number } };
+  /** `use`: how many of the seed's bytes are used, from the start; default all. */
+  'seed-random': {
+    request: { readonly seed: Uint8Array; readonly use?: number; readonly root?: string };
+    response: { readonly accepted: number };
+  };
   digest: { request: { readonly hash: HashName; readonly data: Uint8Array }; response: { readonly digest: Uint8Array } };
   // Multi-part
   'begin-operation': {
-    request: Partial<OnKey> & WithCipher & WithSign & { readonly kind: MultiPartKind; readonly hash?: HashName };
+    request: Partial<OnKey> &
+      WithCipher &
+      WithSign & {
+        readonly kind: MultiPartKind;
+        readonly hash?: HashName;
+        /** Signature, MAC or AEAD tag to check, where it is known from the start; kept until `finish-operation`. */
+        readonly signature?: Uint8Array;
+      };
     response: {
       readonly operation: string;
       readonly iv?: Uint8Array;
@@ -389,10 +430,13 @@ export interface Operations {
       readonly algorithm?: Algorithm;
     };
   };
-  'update-operation': { request: { readonly operation: string; readonly data: Uint8Array }; response: { readonly output: Uint8Array } };
+  'update-operation': {
+    request: Continuing & { readonly data: Uint8Array; readonly signature?: Uint8Array };
+    response: { readonly output: Uint8Array; readonly objectId?: string };
+  };
   'finish-operation': {
-    request: { readonly operation: string; readonly data?: Uint8Array; readonly signature?: Uint8Array };
-    response: { readonly output: Uint8Array; readonly tag?: Uint8Array; readonly valid?: boolean };
+    request: Continuing & { readonly data?: Uint8Array; readonly signature?: Uint8Array };
+    response: { readonly output: Uint8Array; readonly tag?: Uint8Array; readonly valid?: boolean; readonly objectId?: string };
   };
   'cancel-operation': { request: { readonly operation: string }; response: Record<never, never> };
   // Certificates for keys in the root (PKCS#10, self-signed X.509), DER
@@ -469,7 +513,13 @@ export interface Operations {
   // Identity
   whoami: {
     request: Record<never, never>;
-    response: { readonly principal: Principal; readonly method: string; readonly scope?: readonly string[] };
+    response: {
+      readonly principal: Principal;
+      readonly method: string;
+      readonly scope?: readonly string[];
+      /** Id of the token, fingerprint of the certificate; never a secret. */
+      readonly credentialId?: string;
+    };
   };
   'create-principal': {
     request: {
@@ -500,7 +550,14 @@ export interface Operations {
   'delete-principal': { request: { readonly id: string }; response: Record<never, never> };
   /** `token` is in this answer and nowhere else, ever. */
   'issue-token': {
-    request: { readonly principalId: string; readonly name?: string; readonly ttlMs?: number; readonly scope?: readonly string[] };
+    request: {
+      readonly principalId: string;
+      readonly name?: string;
+      readonly ttlMs?: number;
+      readonly scope?: readonly string[];
+      /** `pin`: short enough for a PKCS#11 PIN prompt, accepted by C_Login only, and short-lived. Default `token`. */
+      readonly kind?: 'token' | 'pin';
+    };
     response: TokenView & { readonly token: string };
   };
   'list-tokens': { request: Paging & { readonly principalId?: string }; response: Page<TokenView> };

@@ -1,4 +1,4 @@
-import type { ObjectStore, SettingStore } from '../storage/ports.js';
+import type { IdentityStore, ObjectStore, SettingStore } from '../storage/ports.js';
 import type { RootRegistry } from './root-registry.js';
 
 /** What an operator may configure; every value has a default. */
@@ -44,6 +44,8 @@ export interface KeyParts {
   readonly objects: Pick<ObjectStore, 'load' | 'locate' | 'count'>;
   readonly roots: RootRegistry;
   readonly settings: SettingStore;
+  /** Whom certificates are issued for; without it none is issued for a principal. */
+  readonly principals?: Pick<IdentityStore, 'principal'>;
   readonly defaults: KeyDefaults;
   /** Milliseconds since the epoch; calls carry their own `now`, this one is for work between calls. */
   readonly clock: () => number;
@@ -54,5 +56,9 @@ export const RESERVED_PREFIX = 'x-aegis-';
 /** Id of the other half of a pair made (or re-keyed) here; links are the caller's to change, this is not. */
 export const PAIR_ATTRIBUTE = 'x-aegis-pair';
 export const IMPORT_KEY_ATTRIBUTE = 'x-aegis-import-wrapping-key';
+/** Names a destroyed object had when they were freed for others. */
+export const FORMER_NAMES_ATTRIBUTE = 'x-aegis-former-names';
+/** Set on what was obliterated: stores load and locate no object that has it. */
+export const OBLITERATED_ATTRIBUTE = 'x-aegis-obliterated';
 /** Set at creation by a caller of any wire that brings its own IVs (it then owns their uniqueness). */
 export const CALLER_IV_ATTRIBUTE = 'x-caller-iv';

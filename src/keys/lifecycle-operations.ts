@@ -9,12 +9,13 @@ import {
   materialise,
   type ObjectVersion,
   type OperationName,
+  type OperationRequest,
   type Planned,
   REVOCATION_REASONS,
 } from '../domain/index.js';
 import { targetOf } from './chosen-key.js';
 import { BOUNDS, badField, checkDate, checkText } from './field-rules.js';
-import type { KeyParts } from './key-parts.js';
+import { FORMER_NAMES_ATTRIBUTE, type KeyParts, OBLITERATED_ATTRIBUTE } from './key-parts.js';
 import { bindingOf, nextObject, updateObject, updateVersion, without } from './new-object.js';
 import { toView } from './views.js';
 
@@ -122,7 +123,7 @@ const destroy =
     const { object: stored, versions } = targetOf(call);
     const { request, now } = call;
     const { destroyPendingMs, maxDestroyPendingMs } = parts.defaults;
-    const pendingMs = request.pendingMs ?? destroyPendingMs;
+    const pendingMs = request.obliterate === true ? 0 : (request.pendingMs ?? destroyPendingMs);
     if (!Number.isSafeInteger(pendingMs) || pendingMs < 0 || pendingMs > maxDestroyPendingMs) {
       throw badField('pendingMs', `Between 0 and ${maxDestroyPendingMs} ms.`, 'Correct the window.');
     }
@@ -146,7 +147,7 @@ const destroyNow = async (
   stored: ManagedObject,
   versions: readonly ObjectVersion[],
 ): Promise<Planned<'destroy'>> => {
-  const { now } = call;
+  const { now, request } = call;
   const state = stored.state === 'compromised' ? 'destroyed-compromised' : 'destroyed';
   const living = versions.filter((v) => v.state !== 'destroyed');
   const outside = await heldOutside(parts, stored.rootId, living);
@@ -155,7 +156,8 @@ const destroyNow = async (
   );
   const dates = { ...without(stored.dates, 'destroyDue'), destroy: now, ...(outside.length === 0 ? {} : { destroyDue: now }) };
   const content = stored.type === 'certificate' || stored.type === 'certificate-request' ? stored : without(stored, 'content');
-  const after = nextObject(content as ManagedObject, { state, dates }, now);
+  const left = request.obliterate === true ? nothingLeft(stored) : { ...(content as ManagedObject), ...releasedNames(stored, request) };
+  const after = nextObject(left, { state, dates }, now);
   const afterVersions = versions.map((v) => updates.find((u) => u.version.version === v.version)?.version ?? v);
   const changes: Change[] = [updateObject(stored, after), ...updates];
   return {
@@ -166,8 +168,27 @@ const destroyNow = async (
   };
 };
 
+/** Destroyed objects keep their names for people; freed, the names may be given to new objects (KMIP clients use theirs again). */
+const releasedNames = (object: ManagedObject, request: OperationRequest<'destroy'>): Partial<ManagedObject> =>
+  request.releaseNames !== true || object.names.length === 0
+    ? {}
+    : { names: [], attributes: { ...object.attributes, [FORMER_NAMES_ATTRIBUTE]: object.names } };
+
+/** KMIP 3.0 Obliterate: the row stays, so that the id is never given again and the scheduler still sees what a root must confirm. */
+const nothingLeft = (object: ManagedObject): ManagedObject => ({
+  ...(without(object, 'content', 'description', 'objectGroup', 'rotation', 'revocation', 'lease') as ManagedObject),
+  names: [],
+  tags: {},
+  links: [],
+  attributes: { [OBLITERATED_ATTRIBUTE]: true },
+});
+
 /** Versions whose root keeps something outside our database. A root that does not answer is taken to. */
-export const heldOutside = async (parts: KeyParts, rootId: string, versions: readonly ObjectVersion[]): Promise<readonly ObjectVersion[]> => {
+export const heldOutside = async (
+  parts: KeyParts,
+  rootId: string,
+  versions: readonly ObjectVersion[],
+): Promise<readonly ObjectVersion[]> => {
   const secret = versions.filter((v) => v.reference.length > 0);
   if (secret.length === 0) return [];
   const { external } = await parts.roots.describe(rootId).catch(() => ({ external: true }));

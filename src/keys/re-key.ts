@@ -101,7 +101,7 @@ const planHalves = async (
   loaded: LoadedObject,
   counterpart: LoadedObject | undefined,
 ): Promise<readonly Half[]> => {
-  const { key: _, offsetMs: __, ...request } = call.request;
+  const { key: _, offsetMs: __, publicKey: ownPublic, ...request } = call.request;
   const ownNames = [...loaded.object.names, ...(counterpart?.object.names ?? [])];
   const next = await replacement(parts, call, loaded.object, request, ownNames);
   if (counterpart === undefined) return [{ old: loaded.object, next }];
@@ -110,7 +110,7 @@ const planHalves = async (
     ...(request.activate === undefined ? {} : { activate: request.activate }),
     ...(request.dates === undefined ? {} : { dates: request.dates }),
   };
-  const publicNext = { ...(await replacement(parts, call, counterpart.object, shared, ownNames)), exportable: true };
+  const publicNext = { ...(await replacement(parts, call, counterpart.object, { ...shared, ...ownPublic }, ownNames)), exportable: true };
   return [
     { old: loaded.object, next: linked(next, 'public-key', publicNext) },
     { old: counterpart.object, next: linked(publicNext, 'private-key', next) },

@@ -1,5 +1,6 @@
 import {
   type AuthorizedCall,
+  type Change,
   fail,
   type Handlers,
   type ManagedObject,
@@ -62,6 +63,21 @@ const changedLimits = (object: ManagedObject, limits: Request['usageLimits']): P
   return limits === null || limits === undefined ? null : { usageLimits: checkUsageLimits(limits) };
 };
 
+/** KMIP 1.4 §4.18: only from what can still protect data, only where a limit is set; the store decides whether enough is left. */
+const allocation = (object: ManagedObject, amount: number): Change => {
+  if (!Number.isSafeInteger(amount) || amount < 1) throw badField('allocate', 'A whole number of at least 1.', 'Correct the amount.');
+  if (object.state !== 'active')
+    throw fail('wrong-state', `An object that is ${object.state} protects nothing.`, { next: 'Activate it first.' });
+  if (object.usageLimits === undefined) {
+    throw fail('usage-denied', 'The object has no usage limit.', { field: 'allocate', next: 'Nothing has to be allocated.' });
+  }
+  return { kind: 'consume-usage', tenant: object.tenant, objectId: object.id, amount, limited: true, uses: 0 };
+};
+const withAllocated = (object: ManagedObject, amount: number): ManagedObject => {
+  const limits = object.usageLimits;
+  return limits === undefined ? object : { ...object, usageLimits: { ...limits, remaining: Math.max(0, limits.remaining - amount) } };
+};
+
 const grantedLease = (parts: KeyParts, seconds: number, now: number) => {
   const { maxLeaseSeconds } = parts.defaults;
   if (!Number.isSafeInteger(seconds) || seconds < 0 || seconds > maxLeaseSeconds) {
@@ -117,10 +133,11 @@ export const makeUpdateHandlers = (parts: KeyParts): Pick<Handlers, 'update-obje
     const changed = await changedFields(parts, call, object);
     // A past activation or deactivation date takes effect at once (KMIP 1.4 §3.22, transitions 4 and 6).
     const after = nextObject(materialise(changed, now), {}, now);
+    const allocated = request.allocate === undefined ? [] : [allocation(after, request.allocate)];
     const fields = Object.keys(request).filter((k) => k !== 'key' && k !== 'revision');
     return {
-      response: toView(after, versions, now),
-      changes: [updateObject(stored, after, request.usageLimits === undefined ? undefined : 'limits')],
+      response: toView(allocated.length === 0 ? after : withAllocated(after, request.allocate as number), versions, now),
+      changes: [updateObject(stored, after, request.usageLimits === undefined ? undefined : 'limits'), ...allocated],
       detail: {
         fields: fields.join(','),
         ...(after.state === stored.state ? {} : { from: stored.state, to: after.state }),

@@ -1,5 +1,21 @@
 import type { LocateFilter } from '../domain/index.js';
 
+const DATE_COLUMNS = {
+  created: 'o.created',
+  initial: 'o.initial',
+  activation: 'o.activation',
+  processStart: 'o.process_start',
+  protectStop: 'o.protect_stop',
+  deactivation: 'o.deactivation',
+  compromiseOccurrence: 'o.compromise_occurrence',
+  compromise: 'o.compromise',
+  destroy: 'o.destroyed',
+  archive: 'o.archived_at',
+  lastChange: 'o.last_change',
+} as const satisfies Record<keyof NonNullable<LocateFilter['between']>, string>;
+/** The attribute that marks an object of which nothing may be found any more; the key service sets it (Destroy with `obliterate`). */
+export const OBLITERATED = 'x-aegis-obliterated';
+
 /** In a LIKE pattern these mean themselves only when escaped. */
 const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
 const isEmpty = (record: object): boolean => Object.keys(record).length === 0;
@@ -52,6 +68,9 @@ export const locateConditions = (tenant: string, filter: LocateFilter): { readon
   if (filter.archived !== 'any') where.push(`o.archived = ${parameter(filter.archived === true)}`);
   between('o.created', filter.createdBetween);
   between('o.activation', filter.activationBetween);
+  for (const [date, range] of Object.entries(filter.between ?? {})) between(DATE_COLUMNS[date as keyof typeof DATE_COLUMNS], range);
+  // Of an obliterated object only the row is left, so that its id is never given again.
+  where.push(`NOT o.attributes ? '${OBLITERATED}'`);
   if (values.some(holdsZero)) where.push('false');
   return { where: where.join(' AND '), values: values.map(withoutZero) };
 };

@@ -2,7 +2,7 @@ import type { LoadedObject } from '../domain/index.js';
 import { fail } from '../domain/index.js';
 import { CoherentCache } from './coherent-cache.js';
 import type { Database } from './database.js';
-import { locateConditions } from './locate-conditions.js';
+import { locateConditions, OBLITERATED } from './locate-conditions.js';
 import { MAX_OFFSET, pageLimit, parseCursor, toPage } from './page-cursor.js';
 import type { ObjectStore } from './ports.js';
 import { fromLoadedRows, fromObjectRow, fromVersionRow, OBJECT_SELECT, VERSION_SELECT } from './rows.js';
@@ -47,7 +47,7 @@ const VERSIONS = 'LEFT JOIN object_version v ON v.object_id = o.id AND v.tenant 
 const LOAD = {
   name: 'load-object',
   text: `SELECT ${OBJECT_SELECT}, ${VERSION_SELECT} ${FROM} ${VERSIONS}
-    WHERE o.tenant = $1 AND o.id = coalesce(
+    WHERE o.tenant = $1 AND NOT o.attributes ? '${OBLITERATED}' AND o.id = coalesce(
       (SELECT i.id FROM object i WHERE i.id = $2 AND i.tenant = $1),
       (SELECT n.object_id FROM object_name n WHERE n.tenant = $1 AND n.name = $2))
     ORDER BY v.version`,
