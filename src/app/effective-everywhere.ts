@@ -14,6 +14,8 @@ const NARROWING: ReadonlySet<string> = new Set<OperationName>([
   'update-principal',
   'delete-principal',
   'revoke-token',
+  'revoke-certificate',
+  'renew-certificate',
   'put-policy',
   'delete-policy',
   'rollback-policy',

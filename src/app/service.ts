@@ -165,6 +165,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
         objects: storage.objects,
         roots: registry,
         settings: storage.settings,
+        principals: storage.identity,
         defaults: { destroyPendingMs: config.destroyPendingMs },
         clock,
       }),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, createWriteStream, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { CliError, EXIT, type Terminal } from './command.js';
 
 /** A file or `-`/absent = standard input, as a stream with its size where known. */
@@ -98,5 +98,19 @@ export async function promptSecret(terminal: Terminal, text: string): Promise<st
     stdin.setRawMode(false);
     stdin.pause();
     stderr.write('\n');
+  }
+}
+
+/** Writes a file that only its owner can read and that was not there before: a key is never written over another. */
+export function writeNewSecret(path: string, content: string | Uint8Array): void {
+  try {
+    writeFileSync(path, content, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'error';
+    throw new CliError(
+      code === 'EEXIST' ? `${path} exists already` : `${path} cannot be written (${code})`,
+      EXIT.usage,
+      'Choose another file.',
+    );
   }
 }

@@ -1,5 +1,6 @@
 import { CliError, type Command, EXIT } from './command.js';
 import { ACCESS_COMMANDS } from './commands/access.js';
+import { CERTIFICATE_COMMANDS } from './commands/certificates.js';
 import { CRYPTO_COMMANDS } from './commands/crypto.js';
 import { KEY_COMMANDS } from './commands/keys.js';
 import { MATERIAL_COMMANDS } from './commands/material.js';
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   ...MATERIAL_COMMANDS,
   ...CRYPTO_COMMANDS,
   ...ACCESS_COMMANDS,
+  ...CERTIFICATE_COMMANDS,
   ...RECORD_COMMANDS,
   completion,
 ];

@@ -1,5 +1,6 @@
 export * from './audit-record.js';
 export * from './call.js';
+export * from './certificate.js';
 export * from './change.js';
 export * from './effective-state.js';
 export * from './envelope.js';

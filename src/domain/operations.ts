@@ -13,7 +13,7 @@ import type {
   UsageLimits,
 } from './managed-object.js';
 import type { PolicyDecision, PolicyDocument, PolicyExplanation, PolicyProblem } from './policy.js';
-import type { Principal, PrincipalKind, Role } from './principal.js';
+import type { DeviceIdentifiers, LoginKind, Principal, PrincipalKind, Role } from './principal.js';
 
 /** id, alias or `alias@version` of a managed object within the caller's tenant. */
 export type ObjectRef = string;
@@ -214,6 +214,11 @@ export interface Operations {
     };
     response: ObjectView;
   };
+  /** A key that the provider of a layered root has already, by the provider's own name for it. Nothing is made there. */
+  'adopt-key': {
+    request: NewObject & { readonly root: string; readonly ref: string };
+    response: ObjectView & { readonly publicKeyId?: string };
+  };
   /** An RSA key in the root whose only use is to unwrap imports; expires. */
   'create-import-wrapping-key': {
     request: { readonly spec?: 'rsa-3072' | 'rsa-4096' | 'rsa-2048'; readonly root?: string; readonly ttlMs?: number };
@@ -313,6 +318,15 @@ export interface Operations {
     response: ObjectView;
   };
   'cancel-destroy': { request: { readonly key: ObjectRef }; response: ObjectView };
+  /**
+   * Takes back changes of the last minutes for a wire whose batches can be undone (KMIP Undo): the object's state, dates, names, links,
+   * attributes and the like become those of `snapshot`, an earlier view of it; material, versions and counters are never touched.
+   * `created`: it was made by the same batch and becomes Pre-Active, so that it can be destroyed. `revision` is the one left by the batch.
+   */
+  'restore-object': {
+    request: { readonly key: ObjectRef; readonly revision: number; readonly snapshot?: ManagedObject; readonly created?: boolean };
+    response: ObjectView;
+  };
   // Using
   encrypt: {
     request: OnKey & WithCipher & { readonly plaintext: Uint8Array; readonly format?: 'envelope' | 'raw' };
@@ -562,6 +576,31 @@ export interface Operations {
   };
   'list-tokens': { request: Paging & { readonly principalId?: string }; response: Page<TokenView> };
   'revoke-token': { request: { readonly id: string }; response: TokenView };
+  /**
+   * What a principal proves itself with on wires that know passwords (KMIP header credentials). `login` is the username, or a device's
+   * serial number, unique in the tenant and kind. Secrets are UTF-8 bytes and overwritten; null removes the login.
+   */
+  'set-login': {
+    request: {
+      readonly principalId: string;
+      readonly kind: LoginKind;
+      readonly login: string;
+      readonly password?: Uint8Array | null;
+      /** Seed of time-based one-time passwords (RFC 6238: SHA-1, 6 digits, 30 s), for kind `one-time-password`. */
+      readonly otpSeed?: Uint8Array;
+      /** Further identifiers that have to be presented, for kind `device`. */
+      readonly device?: DeviceIdentifiers;
+    };
+    response: { readonly principalId: string; readonly kind: LoginKind; readonly login: string; readonly set: boolean };
+  };
+  // Rules of a tenant for what is made through KMIP (Set Constraints, Set Defaults); opaque to the service, at most 64 KiB each
+  'get-creation-rules': { request: Record<never, never>; response: { readonly constraints?: string; readonly defaults?: string } };
+  'set-creation-rules': {
+    request: { readonly constraints?: string | null; readonly defaults?: string | null };
+    response: { readonly constraints?: string; readonly defaults?: string };
+  };
+  /** A client's own words in the audit trail (KMIP Log). */
+  'log-message': { request: { readonly message: string }; response: Record<never, never> };
   // Policy
   'list-policies': { request: Paging; response: Page<PolicyDocument> };
   'get-policy': { request: { readonly name: string; readonly version?: number }; response: PolicyDocument };
@@ -707,6 +746,7 @@ const OPERATIONS = {
   'create-key-pair': change('keys:create', { intent: true }),
   register: change('keys:import', { intent: true, alsoUses: [{ field: 'replaces', action: 'keys:destroy', lifecycle: 'none' }] }),
   'import-key': change('keys:import', { intent: true, target: 'wrappingKey', lifecycle: 'process' }),
+  'adopt-key': change('keys:adopt', { intent: true }),
   'create-import-wrapping-key': change('keys:create-import-wrapping-key', { intent: true }),
   'get-object': read('keys:read', { target: 'key', lifecycle: 'read' }),
   locate: read('keys:list'),
@@ -725,6 +765,7 @@ const OPERATIONS = {
   recover: change('keys:archive', { target: 'key', lifecycle: 'archive', archivedAllowed: true }),
   destroy: { ...change('keys:destroy', { target: 'key', lifecycle: 'destroy', intent: true, archivedAllowed: true }), effect: 'destroy' },
   'cancel-destroy': change('keys:destroy', { target: 'key', lifecycle: 'cancel-destroy', archivedAllowed: true }),
+  'restore-object': change('keys:undo', { target: 'key', lifecycle: 'none', archivedAllowed: true }),
   encrypt: use('keys:encrypt', 'protect', 'encrypt', { consumes: 'plaintext' }),
   decrypt: use('keys:decrypt', 'process', 'decrypt'),
   sign: use('keys:sign', 'protect', 'sign', { intent: true, consumes: 'data' }),
@@ -772,6 +813,10 @@ const OPERATIONS = {
   'issue-token': change('tokens:issue'),
   'list-tokens': read('tokens:read'),
   'revoke-token': change('tokens:revoke'),
+  'set-login': change('principals:set-login'),
+  'get-creation-rules': read('service:read-creation-rules'),
+  'set-creation-rules': change('service:set-creation-rules'),
+  'log-message': change('service:log'),
   'list-policies': read('policies:read'),
   'get-policy': read('policies:read'),
   'put-policy': change('policies:write'),

@@ -1,13 +1,14 @@
 import type { Authentication, Caller, Credential, Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
-import { FaultError, fail } from '../domain/index.js';
+import { CERTIFICATE_ATTRIBUTES, effectiveState, FaultError, fail } from '../domain/index.js';
 import type { Identifier } from '../guard/ports.js';
 import type { IdentityStore } from '../storage/ports.js';
 import { withinParent } from './roles.js';
 import { makeThrottle, type Throttle, type ThrottleOptions } from './throttle.js';
-import { type ParsedToken, parseToken, sameHash } from './token.js';
+import { type ParsedToken, parsePin, parseToken, sameHash } from './token.js';
 
 export interface IdentifierOptions {
-  readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding'>;
+  readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding' | 'issuedCertificate'> &
+    Partial<Pick<IdentityStore, 'token'>>;
   /** Components of this process that may act. Default INTERNAL_COMPONENTS. */
   readonly components?: readonly string[];
   readonly throttle?: Omit<ThrottleOptions, 'clock'>;
@@ -20,11 +21,31 @@ export interface IdentifierOptions {
  * built-in policy gives each the few actions it needs by its name.
  */
 export const INTERNAL_COMPONENTS = [
-  ...['scheduler', 'reaper', 'keys', 'audit', 'sequencer', 'backup', 'bootstrap', 'recovery', 'monitor', 'jwks', 'app'],
+  ...[
+    'scheduler',
+    'reaper',
+    'keys',
+    'audit',
+    'sequencer',
+    'backup',
+    'bootstrap',
+    'recovery',
+    'monitor',
+    'jwks',
+    'crl',
+    'kmip',
+    'pkcs11',
+    'app',
+  ],
 ] as const;
 /** Where a component acts that names no tenant. */
 const OPERATOR_TENANT = 'default';
 const MAX_KNOWN_GOOD = 8192;
+/** PIN guesses of one source per minute from which on it is told to slow down, and from which on unknown PINs are not looked up. */
+const PIN_THROTTLE = { slowedAt: 10, closedAt: 60 } as const;
+/** Logins that one PIN opens on one node; an application that needs more wants a token. */
+const MAX_PIN_LOGINS = 10_000;
+const MAX_COUNTED_PINS = 4096;
 
 type Identified = Awaited<ReturnType<Identifier['identify']>>;
 
@@ -41,7 +62,7 @@ const endOf = (token: StoredToken, now: number): Ended | undefined => {
 };
 const ended = (code: Ended): FaultError =>
   fail(code, code === 'credential-expired' ? 'The credential has expired.' : 'The credential was revoked.', {
-    next: 'Ask an administrator for a new token.',
+    next: 'Ask an administrator for a new token or certificate.',
   });
 
 /** Ids of tokens that have worked lately; they are still looked up, but never turned away with a flood. Bounded. */
@@ -129,21 +150,87 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
     }
     const resolved = await resolve(stored.tenant, stored.principalId);
     knownGood.add(presented);
-    const authentication: Authentication = {
-      method: 'token',
-      credentialId: stored.id,
-      ...(stored.expiresAt === undefined ? {} : { expiresAt: stored.expiresAt }),
-      ...(stored.scope === undefined ? {} : { scope: stored.scope }),
-    };
-    return { ...resolved, authentication };
+    return { ...resolved, authentication: authenticationOf(stored) };
   };
 
-  const byCertificate = async (certificate: Extract<Credential, { kind: 'certificate' }>): Promise<Identified> => {
-    const { fingerprint, subject, subjectAltNames } = certificate;
+  const pinThrottle = makeThrottle({ ...PIN_THROTTLE, clock: options.clock ?? Date.now });
+  const pinLogins = new Map<string, number>();
+  const countPinLogin = (id: string): void => {
+    const logins = (pinLogins.get(id) ?? 0) + 1;
+    if (logins > MAX_PIN_LOGINS) throw unauthenticated();
+    pinLogins.delete(id);
+    pinLogins.set(id, logins);
+    const [oldest] = pinLogins.keys();
+    if (pinLogins.size > MAX_COUNTED_PINS && oldest !== undefined) pinLogins.delete(oldest);
+  };
+
+  /** Token id → hash, so that a proven credential is looked up where the cache is. */
+  const provenHashes = new Map<string, Uint8Array>();
+  const rememberProof = (stored: StoredToken): void => {
+    if (provenHashes.has(stored.id)) return;
+    const [oldest] = provenHashes.keys();
+    if (provenHashes.size >= MAX_COUNTED_PINS && oldest !== undefined) provenHashes.delete(oldest);
+    provenHashes.set(stored.id, stored.hash);
+  };
+
+  const authenticationOf = (stored: StoredToken): Authentication => ({
+    method: 'token',
+    credentialId: stored.id,
+    ...(stored.expiresAt === undefined ? {} : { expiresAt: stored.expiresAt }),
+    ...(stored.scope === undefined ? {} : { scope: stored.scope }),
+  });
+
+  /** A PIN opens a PKCS#11 login of its own tenant and nothing else. */
+  const byPin = async ({ tenant, pin }: Extract<Credential, { kind: 'pin' }>, caller: Caller, now: number): Promise<Identified> => {
+    const presented = caller.plane === 'pkcs11' ? parsePin(tenant, pin) : undefined;
+    if (presented === undefined || pinThrottle.level(caller.source) === 'closed') throw unauthenticated();
+    const stored = await store.tokenByHash(presented.hash);
+    if (stored === undefined || stored.tenant !== tenant || !sameHash(presented.hash, stored.hash)) throw unauthenticated();
+    const code = endOf(stored, now);
+    if (code !== undefined) throw ended(code);
+    countPinLogin(stored.id);
+    return { ...(await resolve(stored.tenant, stored.principalId)), authentication: authenticationOf(stored) };
+  };
+
+  /** The plane vouches that this credential was proven when the connection logged in; whether it still counts is asked each time. */
+  const byProof = async (
+    { tenant, tokenId }: Extract<Credential, { kind: 'proven' }>,
+    caller: Caller,
+    now: number,
+  ): Promise<Identified> => {
+    if (caller.plane !== 'pkcs11') throw unauthenticated();
+    const hash = provenHashes.get(tokenId) ?? (await store.token?.(tenant, tokenId))?.hash;
+    const stored = hash === undefined ? undefined : await store.tokenByHash(hash);
+    if (stored === undefined || stored.tenant !== tenant || stored.id !== tokenId) throw unauthenticated();
+    rememberProof(stored);
+    const code = endOf(stored, now);
+    if (code !== undefined) throw ended(code);
+    return { ...(await resolve(stored.tenant, stored.principalId)), authentication: authenticationOf(stored) };
+  };
+
+  const bySocket = async (credential: Extract<Credential, { kind: 'socket' }>, caller: Caller): Promise<Identified> => {
+    if (caller.plane !== 'pkcs11') throw unauthenticated();
+    const resolved = await resolve(credential.tenant, credential.principalId);
+    return { ...resolved, authentication: { method: 'socket', credentialId: `socket:${credential.socket}` } };
+  };
+
+  /**
+   * A certificate of an authority of this service stands for the principal it was issued for, as long as its object is
+   * active: revoking, archiving or destroying the object ends that at once. What such a certificate says about itself is the
+   * word of whoever may issue in its tenant, so subject and alternative names of it never lead to a principal.
+   */
+  const byCertificate = async (certificate: Extract<Credential, { kind: 'certificate' }>, now: number): Promise<Identified> => {
+    const { subject, subjectAltNames } = certificate;
+    const fingerprint = certificate.fingerprint.toLowerCase();
+    const authentication: Authentication = { method: 'client-certificate', credentialId: fingerprint };
+    const issued = await store.issuedCertificate(fingerprint);
+    if (issued !== undefined && (issued.archived || effectiveState(issued, now) !== 'active')) throw ended('credential-revoked');
+    const principalId = issued?.attributes[CERTIFICATE_ATTRIBUTES.principal];
+    if (issued !== undefined && typeof principalId === 'string') return { ...(await resolve(issued.tenant, principalId)), authentication };
     const binding = await store.certificateBinding({ fingerprint, subject, subjectAltNames });
     if (binding === undefined || !bindingMatches(binding, certificate)) throw unauthenticated();
-    const resolved = await resolve(binding.tenant, binding.principalId);
-    return { ...resolved, authentication: { method: 'client-certificate', credentialId: fingerprint.toLowerCase() } };
+    if (issued !== undefined && binding.fingerprint === undefined) throw unauthenticated();
+    return { ...(await resolve(binding.tenant, binding.principalId)), authentication };
   };
 
   return {
@@ -152,7 +239,13 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
         case 'bearer':
           return throttled(throttle, caller.source, () => byToken(credential.token, caller.source, now));
         case 'certificate':
-          return throttled(throttle, caller.source, () => byCertificate(credential));
+          return throttled(throttle, caller.source, () => byCertificate(credential, now));
+        case 'pin':
+          return throttled(pinThrottle, caller.source, () => byPin(credential, caller, now));
+        case 'proven':
+          return byProof(credential, caller, now);
+        case 'socket':
+          return bySocket(credential, caller);
         case 'internal':
           return identifyComponent(credential.component, caller, components);
         default:

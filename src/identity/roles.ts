@@ -2,10 +2,12 @@ import type { Principal, Role } from '../domain/index.js';
 
 /** Roles whose rights another role includes. Auditors stand apart on purpose: they read what others did. */
 const INCLUDES: Readonly<Record<Role, readonly Role[]>> = {
-  admin: ['admin', 'operator', 'auditor', 'user'],
+  admin: ['admin', 'operator', 'auditor', 'user', 'kmip-client'],
   operator: ['operator', 'user'],
   auditor: ['auditor'],
   user: ['user'],
+  // An operator runs keys but takes none out, so he does not make clients that do.
+  'kmip-client': ['kmip-client', 'user'],
 };
 
 /** Whether somebody with `have` has everything that `wanted` stands for. */

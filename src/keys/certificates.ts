@@ -1,30 +1,15 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { type Algorithm, KEY_SPECS } from '@aegis/rot-spi/vocabulary';
-import * as asn1js from 'asn1js';
-import {
-  Attribute,
-  BasicConstraints,
-  Certificate,
-  CertificationRequest,
-  Extension,
-  Extensions,
-  type GeneralNames,
-  PublicKeyInfo,
-  Time,
-} from 'pkijs';
+import type * as asn1js from 'asn1js';
+import { Attribute, BasicConstraints, Certificate, CertificationRequest, type Extension, Extensions, type PublicKeyInfo } from 'pkijs';
 import {
   type AuthorizedCall,
   type Change,
-  fail,
   type Handlers,
-  type LoadedObject,
   type ManagedObject,
   materialise,
-  type ObjectVersion,
   type OperationRequest,
 } from '../domain/index.js';
 import { chooseAlgorithm } from './chosen-algorithm.js';
-import { boundKey, pinnedVersion, protectVersion, requireUsage, specOf, targetOf } from './chosen-key.js';
+import { pinnedVersion, protectVersion, requireUsage, specOf, targetOf } from './chosen-key.js';
 import { parseSubject } from './distinguished-names.js';
 import { badField } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
@@ -34,29 +19,24 @@ import { readCertificate } from './public-material.js';
 import { signatureIdentifier } from './signature-identifiers.js';
 import { parseAltNames } from './subject-alt-names.js';
 import type { UsageAccount } from './usage-accounting.js';
-
-const OID = {
-  extensionRequest: '1.2.840.113549.1.9.14',
-  subjectAltName: '2.5.29.17',
-  basicConstraints: '2.5.29.19',
-  keyUsage: '2.5.29.15',
-  subjectKeyIdentifier: '2.5.29.14',
-  authorityKeyIdentifier: '2.5.29.35',
-} as const;
-
-/** A copy of exactly these bytes. `slice` would not do: on a Buffer it is a view, and `.buffer` the whole pool behind it. */
-const toBuffer = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer;
-const extension = (extnID: string, critical: boolean, value: asn1js.BaseBlock): Extension =>
-  new Extension({ extnID, critical, extnValue: value.toBER() });
-
-const keyInfo = (version: ObjectVersion): PublicKeyInfo => {
-  if (version.publicKey === undefined) throw fail('wrong-object-type', 'The key has no public half.', { next: 'Use a key pair.' });
-  return new PublicKeyInfo({ schema: asn1js.fromBER(toBuffer(version.publicKey)).result });
-};
-
-/** RFC 5280 §4.2.1.2 method 1: SHA-1 of the subjectPublicKey bits, an identifier and nothing more. */
-const keyIdentifier = (info: PublicKeyInfo): ArrayBuffer =>
-  toBuffer(createHash('sha1').update(info.subjectPublicKey.valueBlock.valueHexView).digest());
+import {
+  altNames,
+  authorityKeyExtension,
+  BACKDATE_MS,
+  certificateTime,
+  DAY_MS,
+  extension,
+  interoperable,
+  keyIdentifier,
+  keyInfo,
+  keyUsageBits,
+  OID,
+  type Signing,
+  serialNumber,
+  signDer,
+  signedPart,
+  subjectKeyExtension,
+} from './x509.js';
 
 /** KeyUsage bits from the left (RFC 5280 §4.2.1.3). */
 const keyUsage = (object: ManagedObject, ca: boolean): asn1js.BitString => {
@@ -65,24 +45,7 @@ const keyUsage = (object: ManagedObject, ca: boolean): asn1js.BitString => {
   if (object.usage.includes('decrypt') || object.usage.includes('unwrap')) bits |= 0x20;
   if (object.usage.includes('agree')) bits |= 0x08;
   if (ca) bits |= 0x06;
-  let unused = 0;
-  while (((bits >> unused) & 1) === 0) unused += 1;
-  return new asn1js.BitString({ valueHex: Uint8Array.of(bits).buffer, unusedBits: unused });
-};
-
-const altNames = (names: GeneralNames | undefined): readonly Extension[] =>
-  names === undefined ? [] : [extension(OID.subjectAltName, false, names.toSchema())];
-
-interface Signing {
-  readonly loaded: LoadedObject;
-  readonly version: ObjectVersion;
-  readonly algorithm: Algorithm;
-}
-/** Many authorities and clients still refuse RSA-PSS in certificates; without a wish, RSA keys sign them the older way. */
-const interoperable = async (parts: KeyParts, object: ManagedObject): Promise<Algorithm | undefined> => {
-  const spec = specOf(object);
-  if (KEY_SPECS[spec].family !== 'rsa') return undefined;
-  return parts.roots.supports(await parts.roots.describe(object.rootId), 'rsa-pkcs1-sha256', spec) ? 'rsa-pkcs1-sha256' : undefined;
+  return keyUsageBits(bits);
 };
 
 const prepare = async (parts: KeyParts, call: AuthorizedCall<'create-csr' | 'self-sign'>): Promise<Signing> => {
@@ -93,24 +56,6 @@ const prepare = async (parts: KeyParts, call: AuthorizedCall<'create-csr' | 'sel
   const algorithm = await chooseAlgorithm(parts.roots, object, specOf(object), 'signature', named);
   signatureIdentifier(algorithm);
   return { loaded, version: protectVersion(loaded, pinnedVersion(call.request.version, call.request.key)), algorithm };
-};
-
-/** DER of what is signed: the first element of the outer sequence. */
-const signedPart = (structure: Certificate | CertificationRequest): ArrayBuffer => {
-  const first = structure.toSchema(true).valueBlock.value[0];
-  if (first === undefined) throw fail('internal', 'The certificate could not be encoded.');
-  return first.toBER();
-};
-
-/** Signs DER in the root; ECDSA comes as the DER sequence that X.509 wants (RFC 5758 §3.2). */
-const signDer = async (parts: KeyParts, { loaded, version, algorithm }: Signing, data: ArrayBuffer): Promise<asn1js.BitString> => {
-  const { signature } = await parts.roots.call(loaded.object.rootId, 'sign', {
-    key: boundKey(loaded.object, version),
-    algorithm,
-    data: new Uint8Array(data),
-    ...(algorithm.startsWith('ecdsa') ? { encoding: 'der' as const } : {}),
-  });
-  return new asn1js.BitString({ valueHex: toBuffer(signature) });
 };
 
 const createCsr =
@@ -141,38 +86,20 @@ const createCsr =
     };
   };
 
-const DAY_MS = 86_400_000;
-/** Clocks of others run behind; a certificate valid from this very second fails on them. */
-const BACKDATE_MS = 60_000;
-
-const checkDays = (parts: KeyParts, days: number): number => {
+export const checkDays = (parts: KeyParts, days: number): number => {
   const { maxCertificateDays } = parts.defaults;
   if (Number.isSafeInteger(days) && days >= 1 && days <= maxCertificateDays) return days;
   throw badField('days', `Between 1 and ${maxCertificateDays} days.`, 'Correct it.');
 };
 
-/** Positive, 127 random bits (RFC 5280 §4.1.2.2, at most 20 octets). */
-const serialNumber = (): asn1js.Integer => {
-  const bytes = randomBytes(16);
-  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
-  return new asn1js.Integer({ valueHex: toBuffer(bytes) });
-};
-
-/** UTCTime until 2049, GeneralizedTime after (RFC 5280 §4.1.2.5); whole seconds. */
-const certificateTime = (at: number): Time => {
-  const value = new Date(Math.trunc(at / 1000) * 1000);
-  return new Time({ type: value.getUTCFullYear() < 2050 ? 0 : 1, value });
-};
-
 const certificateExtensions = (object: ManagedObject, info: PublicKeyInfo, request: OperationRequest<'self-sign'>): Extension[] => {
   const ca = request.ca === true;
   const id = keyIdentifier(info);
-  const authority = new asn1js.Sequence({ value: [new asn1js.Primitive({ idBlock: { tagClass: 3, tagNumber: 0 }, valueHex: id })] });
   return [
     extension(OID.basicConstraints, true, new BasicConstraints({ cA: ca }).toSchema()),
     extension(OID.keyUsage, true, keyUsage(object, ca)),
-    extension(OID.subjectKeyIdentifier, false, new asn1js.OctetString({ valueHex: id })),
-    extension(OID.authorityKeyIdentifier, false, authority),
+    subjectKeyExtension(id),
+    authorityKeyExtension(id),
     ...altNames(parseAltNames(request.subjectAltNames)),
   ];
 };

@@ -3,6 +3,7 @@ import { KEY_SPECS, type KeySpec, type KeyUsage } from '@aegis/rot-spi/vocabular
 import {
   type AuthorizedCall,
   admission,
+  CERTIFICATE_ATTRIBUTES,
   fail,
   type LifecycleGroup,
   type LoadedObject,
@@ -44,6 +45,31 @@ const importKeyStays = (object: ManagedObject, operation: OperationName): void =
   throw fail('usage-denied', 'An import-wrapping key only unwraps imports.', { next: 'Use import-key, or another key.' });
 };
 
+/**
+ * The key of an authority signs what the authority's own operations build, and nothing else: whoever could have it sign bytes
+ * of his choosing could make certificates that nobody issued. Nor does it change: its certificate names this very key.
+ */
+const AUTHORITY_KEY_OPERATIONS: readonly OperationName[] = [
+  'get-object',
+  'get-public-key',
+  'key-evidence',
+  'update-object',
+  'revoke',
+  'archive',
+  'recover',
+  'destroy',
+  'cancel-destroy',
+  'verify',
+];
+export const isAuthorityKey = (object: ManagedObject): boolean =>
+  object.type === 'private-key' && object.attributes[CERTIFICATE_ATTRIBUTES.authority] === true;
+const authorityKeyStays = (object: ManagedObject, operation: OperationName): void => {
+  if (!isAuthorityKey(object) || AUTHORITY_KEY_OPERATIONS.includes(operation)) return;
+  throw fail('usage-denied', 'The key of a certificate authority only signs certificates and revocation lists.', {
+    next: 'Use issue-certificate, or another key.',
+  });
+};
+
 /** The call's target, admitted once more for the operation (or the group) at hand. */
 export const targetOf = (call: AnyCall, group?: LifecycleGroup): LoadedObject => {
   const { target } = call;
@@ -52,6 +78,7 @@ export const targetOf = (call: AnyCall, group?: LifecycleGroup): LoadedObject =>
   const row = OPERATION_TABLE[call.operation];
   admitted(target.object, group ?? row.lifecycle, row.archivedAllowed, call.now);
   importKeyStays(target.object, call.operation);
+  authorityKeyStays(target.object, call.operation);
   return target;
 };
 
@@ -64,6 +91,7 @@ export const otherOf = (call: AnyCall, field: string): LoadedObject => {
   const row = OPERATION_TABLE[call.operation].alsoUses?.find((u) => u.field === field);
   admitted(other.object, row?.lifecycle ?? 'protect', false, call.now);
   importKeyStays(other.object, call.operation);
+  authorityKeyStays(other.object, call.operation);
   return other;
 };
 

@@ -134,5 +134,13 @@ export const parseSubject = (subject: string): RelativeDistinguishedNames => {
   if (attributes.length !== groups.length) throw bad('Several attributes in one part (“+”) are not supported.');
   const first = attributes[0]?.type;
   const encodedOrder = first === '2.5.4.6' || first === '0.9.2342.19200300.100.1.25';
-  return new RelativeDistinguishedNames({ typesAndValues: encodedOrder && attributes.length > 1 ? attributes : attributes.reverse() });
+  return toName(encodedOrder && attributes.length > 1 ? attributes : attributes.reverse());
 };
+
+/** One attribute to each relative name (X.501 §9.2). pkijs would put all of them into one: a different name to everybody else. */
+const toName = (typesAndValues: AttributeTypeAndValue[]): RelativeDistinguishedNames => {
+  const parts = typesAndValues.map((one) => new asn1js.Set({ value: [one.toSchema()] }));
+  return new RelativeDistinguishedNames({ typesAndValues, valueBeforeDecode: new asn1js.Sequence({ value: parts }).toBER() });
+};
+/** For a certificate that only has alternative names. */
+export const emptyName = (): RelativeDistinguishedNames => toName([]);

@@ -1,7 +1,11 @@
 import type { Handlers } from '../domain/index.js';
-import type { ObjectStore, SettingStore } from '../storage/ports.js';
+import type { IdentityStore, ObjectStore, SettingStore } from '../storage/ports.js';
+import { makeAuthorityHandlers } from './certificate-authority.js';
+import { makeIssueHandlers } from './certificate-authority-issue.js';
+import { makeCertificateRecordHandlers } from './certificate-authority-records.js';
 import { makeCertificateHandlers } from './certificates.js';
 import { makeCipherHandlers } from './cipher.js';
+import { makeAdoptHandlers } from './adopt.js';
 import { makeCreateHandlers } from './create.js';
 import { makeDeriveHandlers } from './derive.js';
 import { KEY_DEFAULTS, type KeyDefaults, type KeyParts } from './key-parts.js';
@@ -15,6 +19,7 @@ import { makeRootHandlers } from './root-operations.js';
 import type { RootRegistry } from './root-registry.js';
 import { makeRotateHandlers } from './rotate.js';
 import { makeSignHandlers } from './sign.js';
+import { makeTransitHandlers } from './transit.js';
 import { makeUpdateHandlers } from './update.js';
 import { makeUsageAccount } from './usage-accounting.js';
 import { makeWrapHandlers } from './wrap.js';
@@ -23,6 +28,7 @@ export interface KeyHandlerOptions {
   readonly objects: Pick<ObjectStore, 'load' | 'locate' | 'count'>;
   readonly roots: RootRegistry;
   readonly settings: SettingStore;
+  readonly principals?: Pick<IdentityStore, 'principal'>;
   readonly defaults?: Partial<KeyDefaults>;
   readonly clock?: () => number;
 }
@@ -33,11 +39,13 @@ export const makeKeyHandlers = (options: KeyHandlerOptions) => {
     objects: options.objects,
     roots: options.roots,
     settings: options.settings,
+    ...(options.principals === undefined ? {} : { principals: options.principals }),
     defaults: { ...KEY_DEFAULTS, ...options.defaults },
     clock: options.clock ?? Date.now,
   };
   const account = makeUsageAccount();
   return {
+    ...makeAdoptHandlers(parts),
     ...makeCreateHandlers(parts),
     ...makeRegisterHandlers(parts),
     ...makeReadHandlers(parts, account),
@@ -48,10 +56,14 @@ export const makeKeyHandlers = (options: KeyHandlerOptions) => {
     ...makeCipherHandlers(parts, account),
     ...makeSignHandlers(parts, account),
     ...makeWrapHandlers(parts, account),
+    ...makeTransitHandlers(parts),
     ...makeDeriveHandlers(parts),
     ...makeKeylessHandlers(parts),
     ...makeMultiPartHandlers(parts, account),
     ...makeCertificateHandlers(parts, account),
+    ...makeAuthorityHandlers(parts),
+    ...makeIssueHandlers(parts),
+    ...makeCertificateRecordHandlers(parts),
     ...makeRootHandlers(parts),
   } satisfies Partial<Handlers>;
 };

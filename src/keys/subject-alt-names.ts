@@ -35,17 +35,45 @@ const toGeneralName = (kind: string, value: string, field: string): GeneralName 
 };
 
 const KIND = /^(dns|ip|email|uri):(.*)$/is;
+const kindOf = (name: string): readonly [kind: string, value: string] => {
+  const [, kind, value] = KIND.exec(name) ?? [];
+  if (kind !== undefined && value !== undefined) return [kind.toLowerCase(), value];
+  return [isIPv4(name) || isIPv6(name) ? 'ip' : name.includes('@') ? 'email' : name.includes('://') ? 'uri' : 'dns', name];
+};
+
+const checkList = (names: readonly string[]): void => {
+  if (!Array.isArray(names)) throw badField('subjectAltNames', 'Must be a list of texts.', 'Send a list.');
+  if (names.length > MAX_NAMES) throw badField('subjectAltNames', `At most ${MAX_NAMES} names.`, 'Send fewer.');
+  for (const [i, name] of names.entries())
+    if (typeof name !== 'string') throw badField(`subjectAltNames.${i}`, 'Must be text.', 'Send a string.');
+};
+
 /** `dns:…`, `ip:…`, `email:…`, `uri:…`; without a prefix an address is an IP, something with @ mail, anything else a DNS name. */
 export const parseAltNames = (names: readonly string[] | undefined): GeneralNames | undefined => {
   if (names === undefined || names.length === 0) return undefined;
-  if (names.length > MAX_NAMES) throw badField('subjectAltNames', `At most ${MAX_NAMES} names.`, 'Send fewer.');
-  const parsed = names.map((name, i) => {
-    const field = `subjectAltNames.${i}`;
-    if (typeof name !== 'string') throw badField(field, 'Must be text.', 'Send a string.');
-    const [, kind, value] = KIND.exec(name) ?? [];
-    if (kind !== undefined && value !== undefined) return toGeneralName(kind.toLowerCase(), value, field);
-    const guess = isIPv4(name) || isIPv6(name) ? 'ip' : name.includes('@') ? 'email' : name.includes('://') ? 'uri' : 'dns';
-    return toGeneralName(guess, name, field);
-  });
-  return new GeneralNames({ names: parsed });
+  checkList(names);
+  return new GeneralNames({ names: names.map((name, i) => toGeneralName(...kindOf(name), `subjectAltNames.${i}`)) });
 };
+
+/** The same names, each with its prefix; what `parseAltNames` takes. */
+export const normaliseAltNames = (names: readonly string[]): readonly string[] => {
+  checkList(names);
+  return names.map((name) => kindOf(name).join(':'));
+};
+
+const ipText = (bytes: Uint8Array): string => {
+  if (bytes.length === 4) return bytes.join('.');
+  const groups = Array.from({ length: 8 }, (_, i) => (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16));
+  return groups.join(':');
+};
+
+/** The names of a request somebody else wrote, as text to be checked like any other. */
+export const altNamesOf = (names: GeneralNames): readonly string[] =>
+  names.names.map((name) => {
+    if (name.type === 1) return `email:${String(name.value)}`;
+    if (name.type === 2) return `dns:${String(name.value)}`;
+    if (name.type === 6) return `uri:${String(name.value)}`;
+    const bytes = name.type === 7 ? (name.value as asn1js.OctetString).valueBlock.valueHexView : undefined;
+    if (bytes?.length === 4 || bytes?.length === 16) return `ip:${ipText(bytes)}`;
+    throw badField('csr', 'The request names its subject in a form that is not certified here.', 'Use DNS, IP, e-mail and URI names.');
+  });

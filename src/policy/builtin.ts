@@ -52,6 +52,16 @@ statements:
       authentication.method != "internal" && request.principalId != principal.id
       && !("admin" in principal.roles && principal.kind != "agent")
 
+  - id: certificates-only-for-oneself
+    description: A certificate is a way to act as its principal; only administrators have one issued for others.
+    effect: deny
+    principals: ["*"]
+    actions: ["certificates:issue"]
+    resources: ["*"]
+    when: >-
+      authentication.method != "internal" && has(request.principalId) && request.principalId != principal.id
+      && !("admin" in principal.roles && principal.kind != "agent")
+
   # --- admin: everything in its own tenant ---
   - id: admin
     effect: allow
@@ -69,14 +79,21 @@ statements:
   - id: operator-service
     effect: allow
     principals: ["role:operator"]
-    actions: ["service:*", "roots:read", "policies:read", "audit:read"]
+    actions: ["service:*", "roots:read", "policies:read", "audit:read", "certificates:read", "certificates:read-crl"]
     resources: ["*"]
 
   # --- auditor: reads everything, uses nothing ---
   - id: auditor
     effect: allow
     principals: ["role:auditor"]
-    actions: ["*:read", "keys:list", "keys:read-public", "audit:*", "policies:test", "service:status"]
+    actions:
+      - "*:read"
+      - keys:list
+      - keys:read-public
+      - certificates:read-crl
+      - audit:*
+      - policies:test
+      - service:status
     resources: ["*"]
 
   # --- user: uses keys ---
@@ -104,6 +121,24 @@ statements:
     effect: allow
     principals: ["role:user"]
     actions: ["service:random", "service:digest", "service:multi-part"]
+    resources: ["*"]
+
+  # --- kmip-client: a machine that keeps its own keys here, and takes them out where they are exportable ---
+  - id: kmip-client-keys
+    effect: allow
+    principals: ["role:kmip-client"]
+    actions: ["keys:*"]
+    resources: ["*"]
+  - id: kmip-client-certificates
+    description: KMIP Certify and Re-certify. What they issue stands for nobody.
+    effect: allow
+    principals: ["role:kmip-client"]
+    actions: ["certificates:issue", "certificates:renew", "certificates:read", "certificates:read-crl"]
+    resources: ["*"]
+  - id: kmip-client-service
+    effect: allow
+    principals: ["role:kmip-client"]
+    actions: ["service:random", "service:seed-random", "service:digest", "service:multi-part"]
     resources: ["*"]
 
   # --- everybody ---
@@ -160,6 +195,36 @@ statements:
     effect: allow
     principals: ["system:jwks"]
     actions: ["keys:list", "keys:read-public"]
+    resources: ["*"]
+  - id: kmip-identity
+    description: At the first start, the authority, the server's certificate and the first client identities.
+    effect: allow
+    principals: ["system:kmip"]
+    actions:
+      - certificates:*
+      - principals:create
+      - principals:read
+    resources: ["*"]
+  - id: revocation-lists
+    description: The public lists at /.well-known/crl.
+    effect: allow
+    principals: ["system:crl"]
+    actions: ["certificates:read-crl", "certificates:read"]
+    resources: ["*"]
+  - id: pkcs11
+    description: Random bytes and digests of PKCS#11 sessions without login, and the end of session objects.
+    effect: allow
+    principals: ["system:pkcs11"]
+    actions:
+      - service:random
+      - service:seed-random
+      - service:digest
+      - service:multi-part
+      - keys:multi-part
+      - keys:revoke
+      - keys:destroy
+      - keys:list
+      - keys:read
     resources: ["*"]
   - id: monitor
     effect: allow

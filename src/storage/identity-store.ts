@@ -1,18 +1,38 @@
-import type { Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
+import {
+  CERTIFICATE_ATTRIBUTES,
+  type ManagedObject,
+  type Principal,
+  type StoredCertificateBinding,
+  type StoredToken,
+} from '../domain/index.js';
 import { CoherentCache } from './coherent-cache.js';
 import type { Database } from './database.js';
 import { pageLimit, parseCursor, toPage } from './page-cursor.js';
 import type { IdentityStore } from './ports.js';
-import { fromBindingRow, fromPrincipalRow, fromTokenRow, toTokenView } from './rows.js';
+import { fromBindingRow, fromObjectRow, fromPrincipalRow, fromTokenRow, OBJECT_SELECT, toTokenView } from './rows.js';
 
 const PRINCIPAL_BYTES = 800;
 const TOKEN_BYTES = 600;
+const BINDING_BYTES = 600;
+const CERTIFICATE_BYTES = 4_000;
 const LIMITS = { entries: 10_000, bytes: 16 * 1024 * 1024 };
 
-/** Principals and tokens, which every call reads. Tokens belong to their principal: whatever happens to it reaches them. */
+/** An answer that may be "nothing", so that "nothing" is kept too. */
+interface Found<T> {
+  readonly value: T | undefined;
+}
+
+/**
+ * Principals, tokens and client certificates, which every call reads. Tokens belong to their principal: whatever happens to
+ * it reaches them. What a certificate leads to depends on every binding there is, so any change of a principal drops them all.
+ */
 export interface IdentityCache {
   readonly principals: CoherentCache<Principal>;
   readonly tokens: CoherentCache<StoredToken>;
+  readonly bindings: CoherentCache<Found<StoredCertificateBinding>>;
+  /** By fingerprint; each belongs to its object. */
+  readonly issued: CoherentCache<Found<ManagedObject>>;
+  objectChanged(id: string): void;
   principalChanged(id: string): void;
   tokenChanged(id: string): void;
   clear(): void;
@@ -21,10 +41,18 @@ export interface IdentityCache {
 export const makeIdentityCache = (): IdentityCache => {
   const principals = new CoherentCache<Principal>(LIMITS);
   const tokens = new CoherentCache<StoredToken>(LIMITS);
+  const bindings = new CoherentCache<Found<StoredCertificateBinding>>(LIMITS);
+  const issued = new CoherentCache<Found<ManagedObject>>(LIMITS);
   return {
     principals,
     tokens,
+    bindings,
+    issued,
+    objectChanged(id) {
+      issued.invalidate(id);
+    },
     principalChanged(id) {
+      bindings.clear();
       principals.invalidate(id);
       // Each of its tokens is stored under the principal as owner.
       tokens.invalidate(id);
@@ -38,6 +66,8 @@ export const makeIdentityCache = (): IdentityCache => {
     clear() {
       principals.clear();
       tokens.clear();
+      bindings.clear();
+      issued.clear();
     },
   };
 };
@@ -68,6 +98,19 @@ const BINDING = {
       AND (subject_alt_name IS NULL OR subject_alt_name = ANY($3::text[]))
     ORDER BY weight DESC LIMIT 2`,
 };
+const FROM_OBJECT = 'FROM object o LEFT JOIN object_usage u ON u.object_id = o.id';
+/** Any tenant: the certificate says who calls, not the other way round. The second condition repeats the predicate of the partial index. */
+const ISSUED = {
+  name: 'issued-certificate',
+  text: `SELECT ${OBJECT_SELECT} ${FROM_OBJECT}
+    WHERE o.attributes @> $1::jsonb AND o.attributes <> '{}'::jsonb AND o.type = 'certificate' LIMIT 1`,
+};
+const AUTHORITIES = {
+  name: 'authorities',
+  text: `SELECT ${OBJECT_SELECT} ${FROM_OBJECT}
+    WHERE o.attributes @> '{"${CERTIFICATE_ATTRIBUTES.authority}": true}' AND o.attributes <> '{}'::jsonb AND o.type = 'certificate' AND o.state = 'active' AND NOT o.archived
+    ORDER BY o.created, o.id`,
+};
 const ANY_PRINCIPAL = { name: 'any-principal', text: 'SELECT 1 FROM principal LIMIT 1' };
 const TOUCH_TOKENS = {
   name: 'touch-tokens',
@@ -86,12 +129,33 @@ const clean = (text: string): string => text.replaceAll('\0', '\u{fffd}');
 export const makeIdentityStore = (database: Database, cache: IdentityCache): IdentityStoreWithUse => {
   const usedAt = new Map<string, number>();
 
-  const certificateBinding: IdentityStore['certificateBinding'] = async ({ fingerprint, subject, subjectAltNames }) => {
+  const readBinding: IdentityStore['certificateBinding'] = async ({ fingerprint, subject, subjectAltNames }) => {
     const rows = await database.read(BINDING, [fingerprint, clean(subject), subjectAltNames.map(clean)]);
     const [best, next] = rows;
     // Two principals with equally good a claim: nobody is meant for certain.
     if (best === undefined || (next !== undefined && next['weight'] === best['weight'])) return undefined;
     return fromBindingRow(best) satisfies StoredCertificateBinding;
+  };
+  const certificateBinding: IdentityStore['certificateBinding'] = async (candidate) => {
+    const key = JSON.stringify([candidate.fingerprint, candidate.subject, candidate.subjectAltNames]);
+    const found = await cache.bindings.through(
+      key,
+      async () => ({ value: await readBinding(candidate) }),
+      (_, keep) => keep(key, '', BINDING_BYTES + 2 * key.length),
+    );
+    return found?.value;
+  };
+  /** "Not one of ours" is kept as well: a certificate can't be presented before it was issued. */
+  const issuedCertificate: IdentityStore['issuedCertificate'] = async (fingerprint) => {
+    const found = await cache.issued.through(
+      fingerprint,
+      async () => {
+        const attributes = { [CERTIFICATE_ATTRIBUTES.issued]: true, [CERTIFICATE_ATTRIBUTES.fingerprint]: fingerprint };
+        return { value: (await database.read(ISSUED, [JSON.stringify(attributes)])).map(fromObjectRow)[0] };
+      },
+      ({ value }, keep) => keep(fingerprint, value?.id ?? '', CERTIFICATE_BYTES),
+    );
+    return found?.value;
   };
 
   return {
@@ -132,6 +196,10 @@ export const makeIdentityStore = (database: Database, cache: IdentityCache): Ide
       return toPage(rows, limit, question, (row) => [row['created'] as number, row['id'] as string], toTokenView);
     },
     certificateBinding,
+    issuedCertificate,
+    async authorities() {
+      return (await database.read(AUTHORITIES)).map(fromObjectRow);
+    },
     async isEmpty() {
       return (await database.read(ANY_PRINCIPAL)).length === 0;
     },

@@ -49,7 +49,10 @@ export const openStorage = async (options: StorageOptions): Promise<Storage> => 
   const identity = makeIdentityStore(database, identityCache);
 
   const apply = (changes: Pick<EpochChanges, 'objects' | 'principals' | 'tokens'>): void => {
-    for (const id of changes.objects) objects.invalidate(id);
+    for (const id of changes.objects) {
+      objects.invalidate(id);
+      identityCache.objectChanged(id);
+    }
     for (const id of changes.principals) identityCache.principalChanged(id);
     for (const id of changes.tokens) identityCache.tokenChanged(id);
   };

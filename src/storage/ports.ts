@@ -81,6 +81,10 @@ export interface IdentityStore {
     subject: string;
     subjectAltNames: readonly string[];
   }): Promise<StoredCertificateBinding | undefined>;
+  /** The certificate of this fingerprint (SHA-256, lower-case hex) that an authority of this service issued, of any tenant and in any state; cached. */
+  issuedCertificate(fingerprint: string): Promise<ManagedObject | undefined>;
+  /** Certificate objects of every authority of every tenant that is not retired: whose clients a plane lets in. */
+  authorities(): Promise<readonly ManagedObject[]>;
   /** True while no principal exists at all (first start). */
   isEmpty(): Promise<boolean>;
 }

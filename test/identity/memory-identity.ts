@@ -2,6 +2,7 @@ import type {
   AuthorizedCall,
   Change,
   Fault,
+  ManagedObject,
   OperationName,
   OperationRequest,
   Principal,
@@ -20,6 +21,8 @@ export const makeMemoryIdentity = () => {
     principals: new Map<string, Principal>(),
     tokens: new Map<string, StoredToken>(),
     bindings: [] as StoredCertificateBinding[],
+    /** Certificates issued here, by fingerprint. */
+    issued: new Map<string, ManagedObject>(),
     lookups: 0,
     pageSize: Number.POSITIVE_INFINITY,
   };
@@ -60,6 +63,8 @@ export const makeMemoryIdentity = () => {
           binding.subject === candidate.subject ||
           candidate.subjectAltNames.includes(binding.subjectAltName ?? '\0'),
       ),
+    issuedCertificate: async (fingerprint) => state.issued.get(fingerprint),
+    authorities: async () => [],
     isEmpty: async () => state.principals.size === 0,
   };
   const applyOne = (change: Change): Fault | undefined => {

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox';
+import { ROLES } from '../../../domain/index.js';
 import { toETag } from '../etag.js';
 import { closed, int, nullable, textPairs } from '../schema-kinds.js';
 import {
@@ -17,7 +18,7 @@ import {
 import { given, pageView, principalView, tokenView } from '../views.js';
 import { emptyRoute, jsonRoute, type Route } from './route.js';
 
-const roles = Type.Array(RoleName, { maxItems: 4, uniqueItems: true, description: 'Roles.' });
+const roles = Type.Array(RoleName, { maxItems: ROLES.length, uniqueItems: true, description: 'Roles.' });
 const scope = Type.Array(Type.String({ minLength: 1, maxLength: 128 }), {
   maxItems: 64,
   description: 'Action patterns such as `keys:sign` or `keys:*`.',

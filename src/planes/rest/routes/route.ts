@@ -15,6 +15,7 @@ export const ROUTE_GROUPS = {
   'multi-part': 'Multi-part operations',
   random: 'Random numbers and digests',
   identity: 'Principals and tokens',
+  certificates: 'Certificates',
   policies: 'Policies',
   audit: 'Audit',
   service: 'Roots of trust and service',

@@ -1,4 +1,5 @@
 import { AUDIT_ROUTES } from './audit.js';
+import { CERTIFICATE_ROUTES } from './certificates.js';
 import { IDENTITY_ROUTES } from './identity.js';
 import { KEY_ROUTES } from './keys.js';
 import { MULTI_PART_ROUTES } from './multi-part.js';
@@ -13,6 +14,7 @@ export const ROUTES: readonly Route[] = [
   ...USE_ROUTES,
   ...MULTI_PART_ROUTES,
   ...IDENTITY_ROUTES,
+  ...CERTIFICATE_ROUTES,
   ...POLICY_ROUTES,
   ...AUDIT_ROUTES,
   ...SERVICE_ROUTES,
