@@ -22,9 +22,13 @@ export const makeKeylessHandlers = (parts: KeyParts): Pick<Handlers, 'random' | 
   },
   'seed-random': async ({ request }) => {
     const seed = checkBytes(request.seed, 'seed', MAX_SEED_BYTES, 1);
+    const { use = seed.length } = request;
+    if (!Number.isSafeInteger(use) || use < 0 || use > seed.length)
+      throw badField('use', `Between 0 and ${seed.length} bytes.`, 'Correct it.');
+    if (use === 0) return { response: { accepted: 0 }, changes: [], detail: { bytes: 0 } };
     const root = await parts.roots.withPower('seedRandom', request.root);
-    const { accepted } = await parts.roots.call(root, 'seedRandom', { seed });
-    return { response: { accepted }, changes: [], detail: { root, bytes: seed.length } };
+    const { accepted } = await parts.roots.call(root, 'seedRandom', { seed: seed.subarray(0, use) });
+    return { response: { accepted }, changes: [], detail: { root, bytes: use } };
   },
   digest: async ({ request }) => {
     if (!HASHES.includes(request.hash)) {

@@ -33,6 +33,8 @@ interface Running {
   readonly algorithm?: Algorithm;
   readonly objectId?: string;
   readonly version?: number;
+  /** What the last part checks, where the caller gave it before. */
+  signature?: Uint8Array;
   touchedAt: number;
   /** A part is being worked on; parts of one operation have an order. */
   busy: boolean;
@@ -88,10 +90,11 @@ export const makeMultiPartHandlers = (
   };
 
   /** The caller's own operation, marked busy. Another caller's id is unknown, not forbidden: it discloses nothing. */
-  const claim = (call: AuthorizedCall, id: string): Running => {
+  const claim = (call: AuthorizedCall, { operation: id, kind, key }: Claimed): Running => {
     expire(call.now);
     const entry = typeof id === 'string' ? running.get(id) : undefined;
     if (entry === undefined || entry.tenant !== call.tenant || entry.principalId !== call.principal.id) throw unknown();
+    if ((kind !== undefined && kind !== entry.kind) || (key !== undefined && key !== entry.objectId)) throw unknown();
     if (entry.busy) {
       throw fail('conflict', 'Another part of this operation is being worked on.', {
         field: 'operation',
@@ -163,6 +166,7 @@ export const makeMultiPartHandlers = (
       rootOperation: made.operation,
       kind,
       ...named,
+      ...keptSignature(call.request.signature),
       touchedAt: call.now,
       busy: false,
     });
@@ -197,14 +201,14 @@ export const makeMultiPartHandlers = (
   /** Runs one part; any failure ends the operation, a half-fed one must not go on. */
   const part = async <T>(
     call: AuthorizedCall,
-    id: string,
+    claimed: Claimed,
     work: (entry: Running, object: ManagedObject | undefined) => Promise<T>,
   ): Promise<T> => {
-    const entry = claim(call, id);
+    const entry = claim(call, claimed);
     try {
       return await work(entry, await stillAdmitted(call, entry));
     } catch (error) {
-      drop(id);
+      drop(claimed.operation);
       throw error;
     } finally {
       entry.busy = false;
@@ -221,26 +225,28 @@ export const makeMultiPartHandlers = (
   });
 
   const update = async (call: AuthorizedCall<'update-operation'>): Promise<Planned<'update-operation'>> => {
-    const { operation, data } = call.request;
-    return part(call, operation, async (entry, object) => {
+    const { operation, data, signature } = call.request;
+    return part(call, call.request, async (entry, object) => {
       await checkPayload(parts, entry.rootId, data, 'data');
+      Object.assign(entry, keptSignature(signature));
       const changes = consumeBytes(object, entry, data.length);
       const { output } = await parts.roots.call(entry.rootId, 'updateOperation', { operation: entry.rootOperation, data });
-      return { response: { output }, changes, ...about(entry, object), compensate: async () => drop(operation) };
+      return { response: { output, ...owner(entry) }, changes, ...about(entry, object), compensate: async () => drop(operation) };
     });
   };
 
   const finish = async (call: AuthorizedCall<'finish-operation'>): Promise<Planned<'finish-operation'>> => {
-    const { operation, data, signature } = call.request;
-    const planned = await part(call, operation, async (entry, object) => {
+    const { operation, data } = call.request;
+    const planned = await part(call, call.request, async (entry, object) => {
       if (data !== undefined) await checkPayload(parts, entry.rootId, data, 'data');
-      if (signature !== undefined) checkBytes(signature, 'signature', 65_536);
+      const { signature } = { ...entry, ...keptSignature(call.request.signature) };
       const changes = consumeBytes(object, entry, data?.length ?? 0);
-      const response = await parts.roots.call(entry.rootId, 'finishOperation', {
+      const made = await parts.roots.call(entry.rootId, 'finishOperation', {
         operation: entry.rootOperation,
         ...(data === undefined ? {} : { data }),
         ...(signature === undefined ? {} : { signature }),
       });
+      const response = { ...made, ...owner(entry) };
       const { detail, ...rest } = about(entry, object);
       return { response, changes, ...rest, detail: { ...detail, ...(response.valid === undefined ? {} : { valid: response.valid }) } };
     });
@@ -249,13 +255,27 @@ export const makeMultiPartHandlers = (
   };
 
   const cancel = async (call: AuthorizedCall<'cancel-operation'>): Promise<Planned<'cancel-operation'>> => {
-    const entry = claim(call, call.request.operation);
+    const entry = claim(call, call.request);
     drop(call.request.operation);
     return { response: {}, changes: [], detail: { kind: entry.kind } };
   };
 
   return { 'begin-operation': begin, 'update-operation': update, 'finish-operation': finish, 'cancel-operation': cancel };
 };
+
+/** What a part names its operation by. */
+interface Claimed {
+  readonly operation: string;
+  readonly kind?: MultiPartKind;
+  readonly key?: string;
+}
+
+/** Bound and copied: it outlives the message it came in. */
+const keptSignature = (signature: Uint8Array | undefined): { readonly signature?: Uint8Array } =>
+  signature === undefined ? {} : { signature: new Uint8Array(checkBytes(signature, 'signature', MAX_SIGNATURE_BYTES)) };
+const MAX_SIGNATURE_BYTES = 65_536;
+
+const owner = (entry: Running): { readonly objectId?: string } => (entry.objectId === undefined ? {} : { objectId: entry.objectId });
 
 interface Started {
   readonly rootId: string;

@@ -16,7 +16,7 @@ const MAX_CONTEXT_BYTES = 255;
 const MAX_MAC_BYTES = 128;
 
 export const signParameters = (algorithm: Algorithm, fields: SignFields, data: Uint8Array | undefined): SignParameters => {
-  const { prehashed, saltLength, mgf1Hash, encoding, context } = fields;
+  const { prehashed, saltLength, anySalt, mgf1Hash, encoding, context } = fields;
   const { hash } = ALGORITHMS[algorithm];
   if (prehashed === true && hash === undefined) {
     throw badField('prehashed', `${algorithm} signs the message itself.`, 'Send the message.');
@@ -36,6 +36,7 @@ export const signParameters = (algorithm: Algorithm, fields: SignFields, data: U
   return {
     ...(prehashed === undefined ? {} : { prehashed }),
     ...(saltLength === undefined ? {} : { saltLength }),
+    ...(anySalt === true && saltLength === undefined && algorithm.startsWith('rsa-pss') ? { anySalt } : {}),
     ...(mgf1Hash === undefined ? {} : { mgf1Hash }),
     ...(encoding === undefined || !algorithm.startsWith('ecdsa') ? {} : { encoding }),
     ...(context === undefined ? {} : { context: checkBytes(context, 'context', MAX_CONTEXT_BYTES) }),

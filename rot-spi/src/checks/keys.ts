@@ -88,7 +88,7 @@ export const checkExportable = (key: BoundKey): void => {
 export const keyBytes = (spec: KeySpecRow): number | undefined => {
   if (spec.variableLength) return undefined;
   if (spec.name === 'des3-112') return 16; // 8 bytes a DES key, parity included (SP 800-67 §3.2)
-  if (spec.name === 'des3-168') return 24;
+  if (spec.name === 'des3-168' || spec.name === 'des3-weak') return 24;
   return spec.bits / 8;
 };
 
@@ -110,7 +110,7 @@ export const checkMaterial = (spec: KeySpecRow, format: MaterialFormat, material
   const exact = keyBytes(spec);
   if (exact !== undefined && material.length !== exact) throw invalid(`${spec.name} needs ${exact} bytes, not ${material.length}`);
   if (material.length > MAX_SECRET_BYTES) throw new RootFault('limit-exceeded', `a secret may have at most ${MAX_SECRET_BYTES} bytes`);
-  if (spec.family === 'des3') checkDes3(material);
+  if (spec.family === 'des3' && spec.name !== 'des3-weak') checkDes3(material);
 };
 
 /** What derive, agree and decapsulate may make: a secret value whose length is known beforehand or left open. */

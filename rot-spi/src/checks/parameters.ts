@@ -14,6 +14,12 @@ import { checkBytes, checkInteger, invalid, MAX_CONTEXT_BYTES, MAX_LABEL_BYTES, 
 
 /** SP 800-38D §5.2.1.2: the tag lengths GCM may have, bytes. */
 const GCM_TAG_BYTES: ReadonlySet<number> = new Set([4, 8, 12, 13, 14, 15, 16]);
+/** SP 800-38C App. A.1: even, of 4 to 16 bytes. */
+const CCM_TAG_BYTES: ReadonlySet<number> = new Set([4, 6, 8, 10, 12, 14, 16]);
+/** RFC 8439 has 16; KMIP's CS-BC-M-CHACHA20POLY1305-1 cuts the tag to 12 as GCM may. */
+const POLY1305_TAG_BYTES: ReadonlySet<number> = new Set([12, 13, 14, 15, 16]);
+const tagBytes = (row: AlgorithmRow): ReadonlySet<number> =>
+  row.name === 'chacha20-poly1305' ? POLY1305_TAG_BYTES : row.name === 'aes-ccm' ? CCM_TAG_BYTES : GCM_TAG_BYTES;
 /** A whole counter block, an RFC 8439 nonce (counter 0), or Bernstein's 64-bit nonce (counter 0). */
 const CHACHA20_IV_BYTES: ReadonlySet<number> = new Set([8, 12, 16]);
 const MAX_RAW_DIGEST_BYTES = 64;
@@ -56,8 +62,7 @@ const checkIv = (row: AlgorithmRow, iv: Uint8Array | undefined, required: boolea
 
 const checkTagLength = (row: AlgorithmRow, tagLength: number): void => {
   if (typeof tagLength !== 'number') throw invalid('tagLength must be a number of bytes');
-  const fits = row.name.startsWith('aes-gcm') ? GCM_TAG_BYTES.has(tagLength) : tagLength === row.tagLength;
-  if (!fits) throw invalid(`${row.name} cannot have a tag of ${tagLength} bytes`);
+  if (!tagBytes(row).has(tagLength)) throw invalid(`${row.name} cannot have a tag of ${tagLength} bytes`);
 };
 
 export const checkCipherParameters = (row: AlgorithmRow, parameters: CipherParameters, direction: 'in' | 'out', maxInput: number): void => {

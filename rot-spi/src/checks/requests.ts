@@ -236,6 +236,7 @@ const checkBegin: RequestCheck<'beginOperation'> = (request, can) => {
   if (kind === 'cipher') checkCipherParameters(row, request, request.kind === 'decrypt' ? 'in' : 'out', can.description.maxInput);
   if (kind === 'signature') {
     checkSignParameters(row, spec, request);
+    if (request.anySalt === true && request.kind === 'sign') throw invalid('anySalt is for verification');
     if (request.prehashed) throw unsupported('a digest made by the caller is signed in a single part');
   }
   return request;
@@ -284,6 +285,7 @@ export const REQUEST_CHECKS: { readonly [C in RootCallName]: RequestCheck<C> } =
   decrypt: checkProcess,
   sign: (request, can) => {
     checkBoundKey(request.key);
+    if (request.anySalt === true) throw invalid('anySalt is for verification');
     checkSigning(request, can, 'sign');
     return request;
   },

@@ -7,10 +7,14 @@ type Key = Awaited<ReturnType<Session['key']>>;
 
 const publicHalf = (key: Key): VerificationKey => ({ publicKey: key.created.publicKey ?? new Uint8Array(), spec: key.binding.spec });
 
+/** A generated secret has this many bytes; a pad encrypts no more. */
+const PAD_BYTES = 32;
+
 /** Sizes around block borders; whole blocks only where the mode has no padding; what fits for RSA. */
 const sizesFor = (row: Row, spec: KeySpec): readonly number[] => {
   const { family, bits } = specRow(spec);
   if (row.name === 'rsa-raw') return [];
+  if (row.name === 'one-time-pad') return [0, 1, PAD_BYTES];
   if (row.name === 'rsa-pkcs1') return [0, 1, 32, bits / 8 - 11];
   if (family === 'rsa' && row.hash !== undefined) return [0, 1, bits / 8 - 2 * HASH_BYTES[row.hash] - 2];
   if (row.blockLength !== undefined) return [row.blockLength, row.blockLength * 5, 4096];
@@ -68,7 +72,7 @@ export const defineRoundTrips = (session: Session, { describe, test, expect }: C
 
   /** Parts of odd sizes give what one part gives. */
   const cipherParts = async (key: Key, algorithm: Algorithm): Promise<void> => {
-    const plaintext = pattern(rowOf(algorithm).blockLength === undefined ? 1001 : 960);
+    const plaintext = pattern(algorithm === 'one-time-pad' ? PAD_BYTES : rowOf(algorithm).blockLength === undefined ? 1001 : 960);
     const aad = rowOf(algorithm).tagLength === undefined ? {} : { aad: pattern(9) };
     const begun = await session.call('beginOperation', { kind: 'encrypt', key, algorithm, ...aad });
     const parameters = { ...aad, ...(begun.iv === undefined ? {} : { iv: begun.iv }) };

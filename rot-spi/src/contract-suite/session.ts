@@ -151,6 +151,7 @@ export class Session {
     const pair = specRow(binding.spec).shape === 'pair';
     const material = TEST_RSA_KEYS[binding.spec];
     if (line?.generate !== true && material !== undefined) return this.imported(binding, 'pkcs8', hex(material));
+    if (binding.spec === 'des3-weak') return this.imported(binding, 'raw', Buffer.alloc(24, 1));
     const created = pair ? await this.call('generateKeyPair', { binding }) : await this.call('generateKey', { binding });
     return { reference: created.reference, binding, created };
   }

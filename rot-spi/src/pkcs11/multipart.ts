@@ -222,7 +222,8 @@ export class Multipart {
     };
     const { hash } = ALGORITHMS[algorithm];
     if (form.digest && hash !== undefined) return this.#hashOutside(hash, (digest, given) => whole(digest, given, true));
-    if (plans.algorithms.get(algorithm)?.streams !== true) return this.#collect((data, given) => whole(data, given));
+    if (plans.algorithms.get(algorithm)?.streams !== true || request.anySalt === true)
+      return this.#collect((data, given) => whole(data, given));
     if (opened !== undefined) {
       const session = this.#openStream((on) => cryptoki.C_SignInit(on, form.mechanism, opened.handle), opened);
       return this.#stream(session, opened, {

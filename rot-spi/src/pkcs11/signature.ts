@@ -88,7 +88,25 @@ const isMismatch = (error: unknown): boolean => {
   return rv === CKR.SIGNATURE_INVALID || rv === CKR.SIGNATURE_LEN_RANGE;
 };
 
+/** CK_RSA_PKCS_PSS_PARAMS names one salt length, so the usual ones are tried: the hash's, the longest that fits, none. */
+const saltLengths = ({ key, algorithm }: RootRequest<'verify'>): readonly number[] => {
+  const hash = HASH_BYTES[ALGORITHMS[algorithm].hash ?? 'sha256'];
+  const { bits } = KEY_SPECS['reference' in key ? key.binding.spec : key.spec];
+  // RFC 8017 §9.1.1 step 3.
+  return [hash, Math.ceil((bits - 1) / 8) - hash - 2, 0];
+};
+
 export const verify = async (context: Context, request: RootRequest<'verify'>): Promise<RootResponse<'verify'>> => {
+  const { anySalt, ...rest } = request;
+  if (anySalt !== true) return verifyOnce(context, rest);
+  for (const saltLength of saltLengths(request)) {
+    const verdict = await verifyOnce(context, { ...rest, saltLength });
+    if (verdict.valid) return verdict;
+  }
+  return { valid: false };
+};
+
+const verifyOnce = async (context: Context, request: RootRequest<'verify'>): Promise<RootResponse<'verify'>> => {
   const { connection, keys } = context;
   const { algorithm } = request;
   const spec = 'reference' in request.key ? request.key.binding.spec : request.key.spec;

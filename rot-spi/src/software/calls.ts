@@ -24,6 +24,7 @@ import { type KeySource, makeMultiPart } from './multi-part.js';
 import { derivedProvenance, FOREIGN, generatePairOf, generateSecret, localProvenance, sealNewKey, specOf, takeSecret } from './new-keys.js';
 import { type OpenedKey, type OpenedKeys, privateOf, secretOf } from './opened-keys.js';
 import type { PublicKeys } from './public-keys.js';
+import { makeSeededRandom } from './random.js';
 import { encodeBinding, generationOf, openReference, sealReference } from './reference.js';
 import { decryptRsa, encryptRsa } from './rsa-ciphers.js';
 import type { SealRing } from './seal-ring.js';
@@ -39,9 +40,7 @@ export interface SoftwareParts {
 }
 
 export type SoftwareCalls = {
-  readonly [C in Exclude<RootCallName, 'seedRandom' | 'lookupKey' | 'adoptKey'>]: (
-    request: RootRequest<C>,
-  ) => Promise<RootResponse<C>> | RootResponse<C>;
+  readonly [C in Exclude<RootCallName, 'lookupKey' | 'adoptKey'>]: (request: RootRequest<C>) => Promise<RootResponse<C>> | RootResponse<C>;
 } & {
   readonly close: () => void;
 };
@@ -75,7 +74,7 @@ export const makeSoftwareCalls = (parts: SoftwareParts): SoftwareCalls => {
     ...cipherCalls(keys, publicOf),
     ...signingCalls(keys, publicOf, checkContext),
     ...sealingCalls(ring, keys),
-    random: ({ length }) => ({ bytes: randomBytes(length) }),
+    ...makeSeededRandom(),
     digest: ({ hash: name, data }) => ({ digest: hash(name, data, 'buffer') }),
     beginOperation: (request) => {
       if (request.kind === 'sign' || request.kind === 'verify') checkContext(request.algorithm, request);

@@ -152,7 +152,7 @@ const ONE_PART_FAMILIES = new Set(['eddsa', 'ml-dsa', 'slh-dsa']);
 
 const isMultiPart = (row: AlgorithmRow): boolean => {
   if (row.kind === 'mac') return true;
-  if (row.kind === 'cipher') return !row.families.includes('rsa');
+  if (row.kind === 'cipher') return !row.families.includes('rsa') && row.name !== 'aes-ccm';
   return row.kind === 'signature' && row.hash !== undefined && !row.families.some((family) => ONE_PART_FAMILIES.has(family));
 };
 
@@ -164,6 +164,7 @@ const mechanismOf = (row: AlgorithmRow & { readonly name: Algorithm }, specs: re
   if (row.name === 'aes-cmac') return 'SP 800-38B over OpenSSL aes-*-cbc';
   if (row.name === 'ecdsa-raw') return 'OpenSSL EC, digest by blinded reduction';
   if (row.name.startsWith('sp800-108')) return `SP 800-108 over OpenSSL ${row.hash === undefined ? 'aes-*-cbc' : `HMAC-${row.hash}`}`;
+  if (row.name === 'one-time-pad') return 'exclusive or';
   if (row.name.startsWith('hkdf')) return `RFC 5869 over OpenSSL HMAC-${row.hash}`;
   return `OpenSSL ${row.name}`;
 };

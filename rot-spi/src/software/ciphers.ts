@@ -22,6 +22,7 @@ interface SymmetricCipher {
 
 const AES_MODES: Readonly<Record<string, string>> = {
   'aes-gcm': 'gcm',
+  'aes-ccm': 'ccm',
   'aes-cbc': 'cbc',
   'aes-cbc-pkcs5': 'cbc',
   'aes-ctr': 'ctr',
@@ -33,7 +34,14 @@ const AES_MODES: Readonly<Record<string, string>> = {
   'aes-gcm-wrap': 'gcm',
   'aes-cbc-pkcs5-wrap': 'cbc',
 };
-const DES3_MODES: Readonly<Record<string, string>> = { 'des3-cbc': '-cbc', 'des3-cbc-pkcs5': '-cbc', 'des3-ecb': '', 'des3-ecb-pkcs5': '' };
+const DES3_MODES: Readonly<Record<string, string>> = {
+  'des3-cbc': '-cbc',
+  'des3-cbc-pkcs5': '-cbc',
+  'des3-ecb': '',
+  'des3-ecb-pkcs5': '',
+  'des3-cfb64': '-cfb',
+  'des3-ofb': '-ofb',
+};
 
 export const symmetricCipher = (algorithm: Algorithm, spec: Spec): SymmetricCipher | undefined => {
   const padding = algorithm.includes('pkcs5');
@@ -72,6 +80,38 @@ export const freshIv = (algorithm: Algorithm): Buffer | undefined => {
 const tagBytes = (algorithm: Algorithm, parameters: CipherParameters): number =>
   parameters.tagLength ?? ALGORITHMS[algorithm].tagLength ?? 16;
 
+/** CCM authenticates the length of the message before the message (SP 800-38C App. A.2.1), so it is done in one part. */
+const setAad = (
+  cipher: CipherGCM | DecipherGCM,
+  algorithm: Algorithm,
+  { aad }: CipherParameters,
+  messageBytes: number | undefined,
+): void => {
+  if (algorithm === 'aes-ccm') cipher.setAAD(aad ?? new Uint8Array(), { plaintextLength: messageBytes ?? 0 });
+  else if (aad !== undefined) cipher.setAAD(aad);
+};
+
+/** XOR with the bytes of the pad, from its first one; data beyond its end is refused. */
+const makePad = (key: KeyObject): Protector => {
+  const pad = key.export();
+  let at = 0;
+  return {
+    update: (data) => {
+      if (at + data.length > pad.length)
+        throw new RootFault('invalid-argument', `the pad has ${pad.length} bytes, fewer than the data`, 'Use a longer pad.');
+      const output = Buffer.alloc(data.length);
+      for (let index = 0; index < data.length; index += 1) output[index] = (data[index] ?? 0) ^ (pad[at + index] ?? 0);
+      at += data.length;
+      pad.fill(0, 0, at);
+      return output;
+    },
+    finish: () => {
+      pad.fill(0);
+      return { output: Buffer.alloc(0) };
+    },
+  };
+};
+
 export interface Protector {
   readonly update: (data: Uint8Array) => Buffer;
   /** Last output; for AEAD the tag too. */
@@ -84,12 +124,14 @@ export const makeProtector = (
   algorithm: Algorithm,
   iv: Uint8Array | undefined,
   parameters: CipherParameters,
+  messageBytes?: number,
 ): Protector => {
+  if (algorithm === 'one-time-pad') return makePad(key);
   const line = wanted(algorithm, spec);
   const options = line.aead ? { authTagLength: tagBytes(algorithm, parameters) } : undefined;
   const cipher = createCipheriv(line.openssl, key, iv === undefined ? null : toOpensslIv(algorithm, iv), options as object) as Cipher;
   cipher.setAutoPadding(line.padding);
-  if (line.aead && parameters.aad !== undefined) (cipher as CipherGCM).setAAD(parameters.aad);
+  setAad(cipher as CipherGCM, algorithm, parameters, messageBytes);
   return {
     update: (data) => cipher.update(data),
     finish: () => ({ output: cipher.final(), ...(line.aead ? { tag: (cipher as CipherGCM).getAuthTag() } : {}) }),
@@ -104,18 +146,27 @@ export interface Opener {
 
 export const undecryptable = (): RootFault => new RootFault('decryption-failed', 'the ciphertext does not decrypt');
 
-export const makeOpener = (key: KeyObject, spec: Spec, algorithm: Algorithm, parameters: CipherParameters): Opener => {
+export const makeOpener = (
+  key: KeyObject,
+  spec: Spec,
+  algorithm: Algorithm,
+  parameters: CipherParameters & { readonly tag?: Uint8Array },
+  messageBytes?: number,
+): Opener => {
+  if (algorithm === 'one-time-pad') return { update: makePad(key).update, finish: () => Buffer.alloc(0) };
   const line = wanted(algorithm, spec);
   const { iv } = parameters;
   const options = line.aead ? { authTagLength: tagBytes(algorithm, parameters) } : undefined;
   const decipher = createDecipheriv(line.openssl, key, iv === undefined ? null : toOpensslIv(algorithm, iv), options as object) as Decipher;
   decipher.setAutoPadding(line.padding);
-  if (line.aead && parameters.aad !== undefined) (decipher as DecipherGCM).setAAD(parameters.aad);
+  // CCM has to know its tag before the data (SP 800-38C §6.2).
+  if (algorithm === 'aes-ccm') (decipher as DecipherGCM).setAuthTag(parameters.tag ?? new Uint8Array());
+  setAad(decipher as DecipherGCM, algorithm, parameters, messageBytes);
   return {
     update: (data) => decipher.update(data),
     finish: (tag) => {
       try {
-        if (line.aead) (decipher as DecipherGCM).setAuthTag(tag ?? new Uint8Array());
+        if (line.aead && algorithm !== 'aes-ccm') (decipher as DecipherGCM).setAuthTag(tag ?? new Uint8Array());
         return decipher.final();
       } catch {
         throw undecryptable();
@@ -141,10 +192,19 @@ export const encryptSymmetric = (
   parameters: CipherParameters,
 ): { readonly ciphertext: Buffer; readonly iv?: Uint8Array; readonly tag?: Buffer } => {
   const iv = parameters.iv ?? freshIv(algorithm);
-  const cipher = makeProtector(key, spec, algorithm, iv, parameters);
+  const cipher = makeProtector(key, spec, algorithm, iv, parameters, plaintext.length);
   const head = cipher.update(plaintext);
   const { output, tag } = cipher.finish();
   return { ciphertext: joined(head, output), ...(iv === undefined ? {} : { iv }), ...(tag === undefined ? {} : { tag }) };
+};
+
+/** CCM verifies at the update; what it throws says no more than any other mode. */
+const updated = (decipher: Opener, ciphertext: Uint8Array): Buffer => {
+  try {
+    return decipher.update(ciphertext);
+  } catch (error) {
+    throw error instanceof RootFault ? error : undecryptable();
+  }
 };
 
 /** Nothing unauthenticated leaves: what was decrypted before a tag failed is overwritten. */
@@ -156,8 +216,8 @@ export const decryptSymmetric = (
   parameters: CipherParameters & { readonly tag?: Uint8Array },
 ): Buffer => {
   const tagLength = parameters.tag === undefined ? {} : { tagLength: parameters.tag.length };
-  const decipher = makeOpener(key, spec, algorithm, { ...parameters, ...tagLength });
-  const head = decipher.update(ciphertext);
+  const decipher = makeOpener(key, spec, algorithm, { ...parameters, ...tagLength }, ciphertext.length);
+  const head = updated(decipher, ciphertext);
   try {
     return joined(head, decipher.finish(parameters.tag));
   } catch (error) {

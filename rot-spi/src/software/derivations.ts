@@ -131,6 +131,9 @@ const checkPbkdf2Work = (hash: HashName, iterations: number, length: number): vo
     );
 };
 
+const modeOf = (algorithm: Algorithm): 'counter' | 'feedback' | 'double-pipeline' =>
+  algorithm.includes('feedback') ? 'feedback' : algorithm.includes('double-pipeline') ? 'double-pipeline' : 'counter';
+
 /** Derives `length` bytes; the caller zeroes them. PBKDF2 runs in the thread pool. */
 export const deriveBytes = async (
   key: KeyObject,
@@ -140,7 +143,7 @@ export const deriveBytes = async (
   length: number,
 ): Promise<Buffer> => {
   if (algorithm.endsWith('-derive')) return simple(key, spec, algorithm, parameters, length);
-  if (algorithm === 'sp800-108-counter-cmac') return sp800108('counter', cmacPrf(key), CMAC_BYTES, parameters, length);
+  if (algorithm.endsWith('-cmac')) return sp800108(modeOf(algorithm), cmacPrf(key), CMAC_BYTES, parameters, length);
   const hash = hashOf(algorithm, parameters);
   if (algorithm.startsWith('hkdf')) {
     return hkdf(key, hash, parameters, length);
@@ -154,6 +157,5 @@ export const deriveBytes = async (
       password.fill(0);
     }
   }
-  const mode = algorithm.includes('feedback') ? 'feedback' : algorithm.includes('double-pipeline') ? 'double-pipeline' : 'counter';
-  return sp800108(mode, hmacPrf(hash, key), HASH_BYTES[hash], parameters, length);
+  return sp800108(modeOf(algorithm), hmacPrf(hash, key), HASH_BYTES[hash], parameters, length);
 };

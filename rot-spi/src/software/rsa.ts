@@ -68,6 +68,8 @@ export interface PssParameters {
   readonly hash: HashName;
   readonly mgf1Hash: HashName;
   readonly saltLength: number;
+  /** Verification: the salt is as long as the signature says. */
+  readonly anySalt?: boolean;
 }
 
 /** EMSA-PSS-ENCODE (§9.1.1) of a digest. */
@@ -92,7 +94,7 @@ export const pssVerify = (
   key: KeyObject,
   digestBytes: Uint8Array,
   signature: Uint8Array,
-  { hash, mgf1Hash, saltLength }: PssParameters,
+  { hash, mgf1Hash, saltLength, anySalt }: PssParameters,
 ): boolean => {
   if (signature.length !== modulusBytes(key)) return false;
   const bits = modulusBits(key) - 1;
@@ -106,14 +108,14 @@ export const pssVerify = (
   if (message.length !== length && message[0] !== 0) return false;
   const encoded = message.subarray(message.length - length);
   const hashLength = HASH_BYTES[hash];
-  if (length < hashLength + saltLength + 2 || encoded.at(-1) !== 0xbc) return false;
+  if (length < hashLength + (anySalt ? 0 : saltLength) + 2 || encoded.at(-1) !== 0xbc) return false;
   const block = Buffer.from(encoded.subarray(0, length - hashLength - 1));
   const h = encoded.subarray(block.length, block.length + hashLength);
   const top = 0xff >> (8 * length - bits);
   if (((block[0] ?? 0) & ~top & 0xff) !== 0) return false;
   xorInto(block, mask(mgf1Hash, h, block.length));
   block[0] = (block[0] ?? 0) & top;
-  const saltAt = block.length - saltLength;
+  const saltAt = anySalt ? block.findIndex((byte) => byte !== 0) + 1 : block.length - saltLength;
   if (block.subarray(0, saltAt - 1).some((byte) => byte !== 0) || block[saltAt - 1] !== 1) return false;
   return timingSafeEqual(digest(hash, Buffer.alloc(8), digestBytes, block.subarray(saltAt)), h);
 };

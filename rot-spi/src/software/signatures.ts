@@ -15,6 +15,7 @@ const pssParameters = (hash: HashName, parameters: SignParameters): PssParameter
   hash,
   mgf1Hash: parameters.mgf1Hash ?? hash,
   saltLength: parameters.saltLength ?? HASH_BYTES[hash],
+  anySalt: parameters.anySalt === true,
 });
 
 const hashOf = (algorithm: Algorithm): HashName => {
@@ -33,7 +34,9 @@ const nativeOptions = (algorithm: Algorithm, parameters: SignParameters): object
   if (!algorithm.startsWith('rsa-pss'))
     return parameters.context === undefined || parameters.context.length === 0 ? {} : { context: parameters.context };
   const pss = pssParameters(hashOf(algorithm), parameters);
-  return pss.hash === pss.mgf1Hash ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: pss.saltLength } : undefined;
+  return pss.hash === pss.mgf1Hash
+    ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: pss.anySalt ? constants.RSA_PSS_SALTLEN_AUTO : pss.saltLength }
+    : undefined;
 };
 
 /** Ed25519, Ed448, ML-DSA and SLH-DSA hash by themselves. */

@@ -41,6 +41,18 @@ const signatures = <P extends string>(prefix: P, families: readonly KeyFamily[],
   );
 const MAC_HASHES = SIGN_HASHES;
 
+/** Derivations over HMAC: any value with bytes can be their key. SHA-1 in HMAC is still approved, but not for new keys made here. */
+const derivations = <P extends string, H extends HashName>(prefix: P, hashes: readonly H[], clause: string) =>
+  hashes.map((hash) =>
+    row(`${prefix}-${hash}` as `${P}-${H}`, {
+      kind: 'derive',
+      families: ['secret', 'hmac', 'aes'],
+      hash,
+      approval: hash === 'sha1' ? 'legacy' : 'approved',
+      clause,
+    }),
+  );
+
 const ROWS = [
   // Ciphers. Without padding unless the name says so.
   row('aes-gcm', {
@@ -80,6 +92,19 @@ const ROWS = [
   row('des3-cbc-pkcs5', { kind: 'cipher', families: ['des3'], ivLength: 8, approval: 'legacy', clause: 'SP 800-67' }),
   row('des3-ecb', { kind: 'cipher', families: ['des3'], blockLength: 8, approval: 'legacy', clause: 'SP 800-67' }),
   row('des3-ecb-pkcs5', { kind: 'cipher', families: ['des3'], approval: 'legacy', clause: 'SP 800-67' }),
+  row('des3-cfb64', { kind: 'cipher', families: ['des3'], ivLength: 8, approval: 'legacy', clause: 'SP 800-67, SP 800-38A §6.3' }),
+  row('des3-ofb', { kind: 'cipher', families: ['des3'], ivLength: 8, approval: 'legacy', clause: 'SP 800-67, SP 800-38A §6.4' }),
+  row('aes-ccm', {
+    kind: 'cipher',
+    families: ['aes'],
+    ivLength: 12,
+    ivRange: [7, 13],
+    tagLength: 16,
+    approval: 'approved',
+    clause: 'SP 800-38C',
+  }),
+  // XOR with the first bytes of a pad at least as long as the data. Whoever uses a pad twice has no secrecy left: usage limits are for that.
+  row('one-time-pad', { kind: 'cipher', families: ['secret'], approval: 'not-approved', clause: 'KMIP 1.4 §9.1.3.2.13 (One Time Pad)' }),
   row('rsa-oaep-sha1', { kind: 'cipher', families: RSA, hash: 'sha1', approval: 'approved', clause: 'SP 800-56B r2 §7.2.2' }),
   row('rsa-oaep-sha224', { kind: 'cipher', families: RSA, hash: 'sha224', approval: 'approved', clause: 'SP 800-56B r2 §7.2.2' }),
   row('rsa-oaep-sha256', { kind: 'cipher', families: RSA, hash: 'sha256', approval: 'approved', clause: 'SP 800-56B r2 §7.2.2' }),
@@ -124,85 +149,14 @@ const ROWS = [
     clause: 'PKCS#11 v3.0 §6.1.21 (RSA AES KEY WRAP)',
   }),
   // Derivation.
-  row('hkdf-sha256', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha256',
-    approval: 'approved',
-    clause: 'SP 800-56C r2, RFC 5869',
-  }),
-  row('hkdf-sha384', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha384',
-    approval: 'approved',
-    clause: 'SP 800-56C r2, RFC 5869',
-  }),
-  row('hkdf-sha512', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha512',
-    approval: 'approved',
-    clause: 'SP 800-56C r2, RFC 5869',
-  }),
-  row('pbkdf2-hmac-sha1', { kind: 'derive', families: ['secret', 'hmac', 'aes'], hash: 'sha1', approval: 'legacy', clause: 'SP 800-132' }),
-  row('pbkdf2-hmac-sha256', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha256',
-    approval: 'approved',
-    clause: 'SP 800-132',
-  }),
-  row('pbkdf2-hmac-sha384', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha384',
-    approval: 'approved',
-    clause: 'SP 800-132',
-  }),
-  row('pbkdf2-hmac-sha512', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha512',
-    approval: 'approved',
-    clause: 'SP 800-132',
-  }),
-  row('sp800-108-counter-hmac-sha256', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha256',
-    approval: 'approved',
-    clause: 'SP 800-108 r1 §4.1',
-  }),
-  row('sp800-108-counter-hmac-sha384', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha384',
-    approval: 'approved',
-    clause: 'SP 800-108 r1 §4.1',
-  }),
-  row('sp800-108-counter-hmac-sha512', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha512',
-    approval: 'approved',
-    clause: 'SP 800-108 r1 §4.1',
-  }),
+  ...derivations('hkdf', ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'], 'SP 800-56C r2, RFC 5869'),
+  ...derivations('pbkdf2-hmac', ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'], 'SP 800-132'),
+  ...derivations('sp800-108-counter-hmac', ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'], 'SP 800-108 r1 §4.1'),
   row('sp800-108-counter-cmac', { kind: 'derive', families: ['aes'], approval: 'approved', clause: 'SP 800-108 r1 §4.1' }),
-  row('sp800-108-feedback-hmac-sha256', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha256',
-    approval: 'approved',
-    clause: 'SP 800-108 r1 §4.2',
-  }),
-  row('sp800-108-double-pipeline-hmac-sha256', {
-    kind: 'derive',
-    families: ['secret', 'hmac', 'aes'],
-    hash: 'sha256',
-    approval: 'approved',
-    clause: 'SP 800-108 r1 §4.3',
-  }),
+  ...derivations('sp800-108-feedback-hmac', ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'], 'SP 800-108 r1 §4.2'),
+  row('sp800-108-feedback-cmac', { kind: 'derive', families: ['aes'], approval: 'approved', clause: 'SP 800-108 r1 §4.2' }),
+  ...derivations('sp800-108-double-pipeline-hmac', ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'], 'SP 800-108 r1 §4.3'),
+  row('sp800-108-double-pipeline-cmac', { kind: 'derive', families: ['aes'], approval: 'approved', clause: 'SP 800-108 r1 §4.3' }),
   row('hash-derive', {
     kind: 'derive',
     families: ['secret', 'hmac', 'aes', 'des3'],

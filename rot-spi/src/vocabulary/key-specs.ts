@@ -125,6 +125,15 @@ const ROWS = [
   row('chacha20', { family: 'chacha20', shape: 'symmetric', bits: 256, usages: CIPHER_USAGES, approval: 'not-approved' }),
   row('des3-112', { family: 'des3', shape: 'symmetric', bits: 112, usages: CIPHER_USAGES, approval: 'legacy' }),
   row('des3-168', { family: 'des3', shape: 'symmetric', bits: 168, usages: CIPHER_USAGES, approval: 'legacy' }),
+  // A bundle whose single keys are equal: single DES in disguise (SP 800-67 r2 §3.3.2 forbids it). Old data is read with it.
+  row('des3-weak', {
+    family: 'des3',
+    shape: 'symmetric',
+    bits: 168,
+    usages: CIPHER_USAGES,
+    approval: 'not-approved',
+    importOnly: true,
+  }),
   hmac('hmac-sha1', 'sha1', 160, 'legacy'),
   hmac('hmac-sha224', 'sha224', 224),
   hmac('hmac-sha256', 'sha256', 256),
@@ -158,7 +167,14 @@ const ROWS = [
   pq('slh-dsa-sha2-256s', 'slh-dsa', 256),
   pq('slh-dsa-shake-128s', 'slh-dsa', 128),
   pq('slh-dsa-shake-256s', 'slh-dsa', 256),
-  row('secret', { family: 'secret', shape: 'secret', bits: 0, variableLength: true, usages: ['export', 'derive'], approval: 'approved' }),
+  row('secret', {
+    family: 'secret',
+    shape: 'secret',
+    bits: 0,
+    variableLength: true,
+    usages: ['encrypt', 'decrypt', 'export', 'mac', 'mac-verify', 'derive'],
+    approval: 'approved',
+  }),
 ] as const;
 
 export type KeySpec = (typeof ROWS)[number]['name'];
