@@ -36,18 +36,22 @@ const TEXTS = [
 /** The tree with one to four places changed: values at their bounds, items gone, doubled, moved, of another type or under another tag. */
 export function mutateTree(source: Item, donors: readonly Item[], random: Random): Item {
   let item = source;
-  for (let round = 1 + random(4); round > 0; round--) {
-    // Seldom the message itself: a connection whose message is no request at all is simply closed.
-    let left = random(20) === 0 ? 0 : 1 + random(Math.max(1, countOf(item) - 1));
-    const walk = (one: Item): Item | readonly Item[] => {
-      const here = left-- === 0;
-      const inner = one.type === ItemType.Structure ? { ...one, value: childrenOf(one).flatMap(walk) } : one;
-      return here ? changed(inner, donors, random) : inner;
-    };
-    const result = walk(item);
-    item = Array.isArray(result) ? ((result[0] as Item | undefined) ?? source) : (result as Item);
-  }
+  for (let round = 1 + random(4); round > 0; round--) item = mutateOnce(item, donors, random);
   return item;
+}
+
+function mutateOnce(source: Item, donors: readonly Item[], random: Random): Item {
+  // Mostly below the header: a message whose version cannot be read is simply closed upon.
+  const header = childrenOf(source)[0];
+  const first = header === undefined || random(8) === 0 ? 0 : 1 + countOf(header);
+  let left = first + random(Math.max(1, countOf(source) - first));
+  const walk = (one: Item): Item | readonly Item[] => {
+    const here = left-- === 0;
+    const inner = one.type === ItemType.Structure ? { ...one, value: childrenOf(one).flatMap(walk) } : one;
+    return here ? changed(inner, donors, random) : inner;
+  };
+  const result = walk(source);
+  return Array.isArray(result) ? ((result[0] as Item | undefined) ?? source) : (result as Item);
 }
 
 const countOf = (item: Item): number => 1 + childrenOf(item).reduce((sum, child) => sum + countOf(child), 0);

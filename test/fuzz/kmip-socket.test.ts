@@ -48,6 +48,9 @@ function expectWellFormed(bytes: Uint8Array): void {
   for (const one of items) expect(childOf(one, TAG.status)).toBeDefined();
 }
 
+/** Each place in the code once. */
+const distinct = (list: readonly unknown[]): unknown[] => [...new Map(list.map((one) => [JSON.stringify(one), one])).values()];
+
 type Outcome = { readonly answers: readonly Uint8Array[]; readonly closed: boolean };
 
 /** One connection that counts its answers. */
@@ -134,7 +137,7 @@ test(`${COUNT} mutated messages on live connections: an answer each, or a closed
   };
   await Promise.all([lane(COUNT / 4), lane(COUNT / 4), lane(COUNT / 4), lane(COUNT / 4)]);
   console.log(`${COUNT} inputs: ${totals.answered} answered, ${totals.closed} connections closed`);
-  expect(problems).toEqual([]);
+  expect(distinct(problems.splice(0))).toEqual([]);
   // Both must occur, or the fuzzer tests only one of them.
   expect(totals.answered).toBeGreaterThan(COUNT / 5);
   expect(totals.closed).toBeGreaterThan(0);
@@ -151,7 +154,7 @@ test('bytes that are no message at all: the connection ends', async () => {
     const outcome = await client.until(Number.POSITIVE_INFINITY);
     for (const answer of outcome.answers) expectWellFormed(answer);
   }
-  expect(problems).toEqual([]);
+  expect(distinct(problems.splice(0))).toEqual([]);
 }, 600_000);
 
 test('mutated XML and JSON over HTTPS: an answer that reads, or a refusal of HTTP; never a server error', async () => {
@@ -178,7 +181,7 @@ test('mutated XML and JSON over HTTPS: an answer that reads, or a refusal of HTT
   }
   console.log(`HTTP statuses: ${[...seen].map(([status, count]) => `${status}×${count}`).join(' ')}`);
   expect(seen.get(200) ?? 0).toBeGreaterThan(20);
-  expect(problems).toEqual([]);
+  expect(distinct(problems.splice(0))).toEqual([]);
 }, 600_000);
 
 function post(body: string, type: string): Promise<{ status: number; text: string }> {
