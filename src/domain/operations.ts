@@ -117,6 +117,7 @@ interface Continuing {
 export type MultiPartKind = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'mac' | 'macVerify' | 'digest';
 
 export interface LocateFilter {
+  readonly id?: string;
   readonly types?: readonly ObjectType[];
   readonly name?: string;
   readonly namePrefix?: string;

@@ -15,10 +15,12 @@ import { makeMultiPartHandlers } from './multi-part.js';
 import { makeReKeyHandlers } from './re-key.js';
 import { makeReadHandlers } from './read.js';
 import { makeRegisterHandlers } from './register.js';
+import { makeRestoreHandlers } from './restore.js';
 import { makeRootHandlers } from './root-operations.js';
 import type { RootRegistry } from './root-registry.js';
 import { makeRotateHandlers } from './rotate.js';
 import { makeSignHandlers } from './sign.js';
+import { makeTenantHandlers } from './tenant-rules.js';
 import { makeTransitHandlers } from './transit.js';
 import { makeUpdateHandlers } from './update.js';
 import { makeUsageAccount } from './usage-accounting.js';
@@ -65,6 +67,8 @@ export const makeKeyHandlers = (options: KeyHandlerOptions) => {
     ...makeIssueHandlers(parts),
     ...makeCertificateRecordHandlers(parts),
     ...makeRootHandlers(parts),
+    ...makeRestoreHandlers(parts),
+    ...makeTenantHandlers(parts.settings),
   } satisfies Partial<Handlers>;
 };
 export type KeyHandlers = ReturnType<typeof makeKeyHandlers>;

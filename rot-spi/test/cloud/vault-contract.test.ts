@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openCloudRoot } from '../../src/cloud-envelope/index.js';
 import type { CloudRootConfig } from '../../src/config.js';
 import { defineContractSuite, type ExpectedGap } from '../../src/contract-suite/index.js';
+import { SOFTWARE_GAPS } from '../software-gaps.js';
 import { startTransitDouble, type TransitDouble } from './transit-double.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'aegis-vault-'));
@@ -67,6 +68,7 @@ defineContractSuite(
         'algorithm:aes-c*',
         'algorithm:aes-e*',
         'algorithm:aes-ofb',
+        'algorithm:one-time-pad',
         'algorithm:chacha20',
         'algorithm:des3-*',
       ),
@@ -81,7 +83,7 @@ defineContractSuite(
       ...gaps('Go has no such signature, or it is for old data only', 'algorithm:*-sha3-*', 'algorithm:*-sha1', 'algorithm:ed448'),
       ...gaps('an AES key makes no HMAC here: Transit would use another key', 'algorithm:hmac-*@aes-*'),
       ...gaps('Transit makes the IV itself', 'parameter:caller-iv', 'parameter:gcm-iv-length', 'parameter:chacha20-nonce'),
-      ...gaps('the tag of Transit has 16 bytes', 'parameter:gcm-tag-length'),
+      ...gaps('the tag of Transit has 16 bytes', 'parameter:gcm-tag-length', 'parameter:chacha20-tag-length'),
       ...gaps('Transit takes HMAC keys from 32 bytes on', 'parameter:short-hmac-key', 'parameter:hmac-key-under-256-bits'),
       ...gaps(
         'Transit masks with the hash of the signature',
@@ -90,6 +92,16 @@ defineContractSuite(
         'parameter:oaep-label',
       ),
     ],
+  },
+  { describe, test, expect },
+);
+
+defineContractSuite(
+  {
+    name: 'vault, envelope (strict local double)',
+    open: () => open('envelope', 'one'),
+    reopenOther: () => open('envelope', 'two'),
+    expectUnsupported: SOFTWARE_GAPS,
   },
   { describe, test, expect },
 );

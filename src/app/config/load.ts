@@ -238,9 +238,9 @@ function absolutePaths(roots: Readonly<Record<string, RootSettings>>, dataDir: s
   return Object.fromEntries(
     Object.entries(roots).map(([name, root]) => [
       name,
-      root.kind === 'software'
-        ? { ...root, seal: { ...root.seal, path: absolute(root.seal.path) } }
-        : { ...root, module: absolute(root.module) },
+      root.kind === 'pkcs11'
+        ? { ...root, module: absolute(root.module) }
+        : ({ ...root, seal: { ...root.seal, path: absolute(root.seal.path) } } as RootSettings),
     ]),
   );
 }

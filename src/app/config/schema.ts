@@ -56,7 +56,68 @@ const Pkcs11Root = Type.Object(
   { ...closed, description: 'Keys in an HSM, through its PKCS#11 module.' },
 );
 
-export const RootSettingsSchema = Type.Union([SoftwareRoot, Pkcs11Root]);
+const VaultAuth = Type.Union(
+  [
+    Type.Object({ method: Type.Literal('token'), token: SecretSource }, closed),
+    Type.Object(
+      { method: Type.Literal('approle'), roleId: Type.String(), secretId: SecretSource, mount: Type.Optional(Type.String()) },
+      closed,
+    ),
+    Type.Object(
+      {
+        method: Type.Literal('kubernetes'),
+        role: Type.String(),
+        jwtFile: Type.Optional(Type.String()),
+        mount: Type.Optional(Type.String()),
+      },
+      closed,
+    ),
+  ],
+  { description: 'How the root signs in to Vault or OpenBao.' },
+);
+
+const VaultProvider = Type.Object(
+  {
+    kind: Type.Literal('vault'),
+    address: Type.String({ description: 'https://host:8200; plain http on loopback only.' }),
+    namespace: Type.Optional(Type.String()),
+    mount: Type.Optional(Type.String({ description: 'Mount of the Transit engine. Default transit.' })),
+    auth: VaultAuth,
+    caFile: Type.Optional(Type.String({ description: 'PEM bundle to trust instead of the system’s authorities.' })),
+    timeoutMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000, description: 'One attempt of one call. Default 5,000.' })),
+    connections: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_096, description: 'Default 256.' })),
+  },
+  { ...closed, description: 'HashiCorp Vault or OpenBao, Transit secrets engine.' },
+);
+
+const CloudRoot = Type.Object(
+  {
+    kind: Type.Literal('cloud-envelope'),
+    mode: Type.Union([Type.Literal('envelope'), Type.Literal('layered')], {
+      description: 'envelope: the software engine, sealed by a key of the provider. layered: keys stay at the provider.',
+    }),
+    provider: VaultProvider,
+    seal: Type.Object(
+      {
+        key: Type.String({ description: 'The provider’s key that seals this root’s own sealing keys.' }),
+        path: Type.String({ description: 'File that holds them, sealed.' }),
+        create: Type.Optional(Type.Boolean({ description: 'Make the key and the file when they are not there.' })),
+      },
+      closed,
+    ),
+    refreshMs: Type.Optional(
+      Type.Integer({ minimum: 1_000, maximum: 86_400_000, description: 'How often the provider is asked again. Default 60,000.' }),
+    ),
+    graceMs: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 7 * 86_400_000, description: 'How long its silence is borne. Default 3,600,000.' }),
+    ),
+    cacheEntries: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+    hosts: Type.Optional(Type.Integer({ minimum: 1, maximum: 32 })),
+  },
+  { ...closed, description: 'On a cloud key service.' },
+);
+
+export const RootSettingsSchema = Type.Union([SoftwareRoot, Pkcs11Root, CloudRoot]);
 export type RootSettings = Static<typeof RootSettingsSchema>;
 
 export const ConfigSchema = Type.Object(

@@ -204,6 +204,20 @@ export const KEY_COMMANDS: readonly Command[] = [
     view: RECORD,
   }),
   fromApi({
+    path: ['key', 'register'],
+    summary: 'Register a key that the provider of a layered root has already; it stays there.',
+    arguments: [{ name: 'NAME', summary: 'Alias here.' }],
+    options: [
+      { name: 'ref', value: 'REF', required: true, summary: 'The provider’s own name for it: Transit key, ARN, resource name, URL.' },
+      ...NEW_KEY_OPTIONS,
+    ],
+    example: 'aegis key register payments --root vault --ref payments --activate',
+    method: 'POST',
+    to: () => '/v1/keys/adopt',
+    body: (invocation) => ({ ref: invocation.text['ref'], ...newKeyBody(invocation, invocation.args[0]) }),
+    view: RECORD,
+  }),
+  fromApi({
     path: ['key', 'list'],
     summary: 'List keys.',
     options: [

@@ -441,6 +441,33 @@ export const KEY_ROUTES: readonly Route[] = [
     cli: 'aegis key evidence invoice',
   }),
   jsonRoute({
+    id: 'adopt-key',
+    method: 'POST',
+    path: '/v1/keys/adopt',
+    group: 'keys',
+    operation: 'adopt-key',
+    summary: 'Register a key that a cloud provider has already',
+    description:
+      'For layered roots: the key stays at the provider; from now on its use here is guarded and audited. Destroying the object deletes nothing there.',
+    body: closed({
+      ref: Type.String({
+        minLength: 1,
+        maxLength: 2_048,
+        description: 'The key in the provider’s own words: Transit key name (with /version), ARN, resource name, URL.',
+      }),
+      ...newObjectFields,
+      root: Type.String({ minLength: 1, maxLength: 128, description: 'The layered root whose provider has it.' }),
+    }),
+    idempotent: true,
+    response: Key,
+    success: 201,
+    toRequest: ({ body }) => ({ ...toNewObject(body), root: body.root, ref: body.ref }),
+    fromResponse: (response) => keyView(response),
+    headers: keyLocation,
+    example: { body: { root: 'vault', ref: 'payments', names: ['payments'], activate: true } },
+    cli: 'aegis key register payments --root vault --ref payments --activate',
+  }),
+  jsonRoute({
     id: 'create-import-wrapping-key',
     method: 'POST',
     path: '/v1/import-wrapping-keys',
