@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Item, readJson, readTtlv, readXml, writeJson, writeTtlv, writeXml } from '@aegis/kmip-ttlv';
 import { KmipClient } from '@aegis/kmip-ttlv/client';
+import type { OperationName, OperationRequest, OperationResponse } from '../../src/domain/index.js';
 import type { KmipServerOptions } from '../../src/planes/kmip/index.js';
 import { type KmipTarget, startKmipTarget } from '../kmip/kmip-target.js';
 
@@ -87,8 +88,7 @@ export async function openVectorPlane(): Promise<VectorPlane> {
         tenant: client.name,
         certificate: { fingerprint: client.fingerprint },
       });
-      if ((settings.users ?? []).length > 0) throw new Error('users with passwords cannot be provisioned yet');
-      if (settings.mayExport === false) throw new Error('a policy for one tenant cannot be provisioned yet');
+      await prepareTenant(target, client.fingerprint, settings);
       const address = await addressFor(settings);
       const tls = { ca: target.authority.cert, cert: client.cert, key: client.key };
       return encoding === 'ttlv' ? openTtlv(address.port, tls) : openHttps(address.httpsPort, tls, encoding);
@@ -99,6 +99,35 @@ export async function openVectorPlane(): Promise<VectorPlane> {
     },
   };
 }
+
+/** Logins and policy of the tenant, set by its own administrator past the wire. */
+async function prepareTenant(target: KmipTarget, fingerprint: string, settings: VectorSettings): Promise<void> {
+  const call = async <O extends OperationName>(operation: O, request: OperationRequest<O>): Promise<OperationResponse<O>> => {
+    const credential = { kind: 'certificate', fingerprint, subject: 'CN=vectors', subjectAltNames: [] } as const;
+    const result = await target.core.service(operation, request, { plane: 'kmip', credential, requestId: 'vectors', source: 'local' });
+    if (!result.ok) throw new Error(`${operation}: ${result.fault.code}: ${result.fault.message}`);
+    return result.value;
+  };
+  if ((settings.users ?? []).length > 0) {
+    const { principal } = await call('whoami', {});
+    for (const { name, password } of settings.users ?? [])
+      await call('set-login', {
+        principalId: principal.id,
+        kind: 'password',
+        login: name,
+        password: new Uint8Array(Buffer.from(password)),
+      });
+  }
+  if (settings.mayExport === false) await call('put-policy', { name: 'no-export', source: NO_EXPORT });
+}
+
+const NO_EXPORT = `statements:
+  - id: pads-stay
+    effect: deny
+    principals: ["*"]
+    actions: ["keys:export"]
+    resources: ["*"]
+`;
 
 async function serveWith(target: KmipTarget, options: Partial<KmipServerOptions>): Promise<Address> {
   const { port, httpsPort } = await target.serve(options);
