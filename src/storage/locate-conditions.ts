@@ -48,6 +48,7 @@ export const locateConditions = (tenant: string, filter: LocateFilter): { readon
     where.push(
       `o.id IN (SELECT n.object_id FROM object_name n WHERE n.tenant = $1 AND n.name LIKE ${parameter(`${escapeLike(filter.namePrefix)}%`)})`,
     );
+  equal('o.id', filter.id);
   oneOf('o.type', filter.types);
   oneOf('o.state', filter.states);
   oneOf('o.spec', filter.specs);

@@ -41,6 +41,12 @@ export const linkOf = (attribute: KmipAttribute, call: Pick<KmipCall, 'placehold
   return { type: known, target: identifierOf(target, call) };
 };
 
+/** A 3.0 link that is an attribute of its own; one that names its object (Name Reference) is kept as it came. */
+export const isThirdEraLink = ({ name, vendor, value }: KmipAttribute): boolean =>
+  vendor === undefined &&
+  linkOfAttribute(name) !== undefined &&
+  (value as { readonly type?: unknown } | undefined)?.type !== 'NameReference';
+
 /** Usage Limits (KMIP 1.4 §3.21): Total and Unit; a Count given at creation is the total. */
 export const usageLimitsOf = (value: unknown): Pick<UsageLimits, 'unit' | 'total'> => {
   const { UsageLimitsTotal: total, UsageLimitsUnit: unit } = value as Fields;
@@ -88,6 +94,8 @@ export interface NewObjectOptions {
   readonly usageDefault?: readonly KeyUsage[];
   /** Server-set attributes that this operation takes all the same (Import). */
   readonly alsoTakes?: readonly string[];
+  /** Re-key: what is not said is copied from the existing object, so nothing is assumed. */
+  readonly partial?: boolean;
 }
 
 const keep = (draft: Draft, attribute: KmipAttribute): void => {
@@ -153,6 +161,11 @@ const READERS: Readonly<Record<string, Reader>> = {
   Extractable: (draft, { value }) => {
     draft.fields.exportable = value === true;
   },
+  OriginalCreationDate: (draft, attribute) => {
+    keep(draft, attribute);
+    // Locate by this date looks at what has one of its own, and at the date of making of everything else.
+    keep(draft, { name: '~OriginalGiven', value: true });
+  },
   // Always true once said; false is what an object is that nobody said anything about.
   Sensitive: (draft, attribute) => {
     if (attribute.value !== true) return;
@@ -192,19 +205,19 @@ const checkOrder = (dates: Draft['dates']): void => {
 /** An object whose material may leave unless the client says otherwise: KMIP's clients live on Get (2.1 §4.23 Extractable). */
 const exportableOf = (draft: Draft): boolean => draft.fields.exportable ?? true;
 
-const finish = (draft: Draft, { type, usageDefault }: NewObjectOptions): NewObject => {
+const finish = (draft: Draft, { type, usageDefault, partial }: NewObjectOptions): NewObject => {
   checkOrder(draft.dates);
   // A certificate says itself what its key is for; only a mask that a client gave is an attribute of it.
   if (type === 'certificate' && draft.fields.usage === undefined) draft.stored[storedKey('~NoMask')] = [{ v: true }];
   const [group, ...groups] = draft.groups;
-  const exportable = exportableOf(draft);
-  if (!exportable) draft.stored[storedKey('NeverExtractable')] = [{ v: true }];
+  const exportable = partial === true ? draft.fields.exportable : exportableOf(draft);
+  if (exportable === false) draft.stored[storedKey('NeverExtractable')] = [{ v: true }];
   const attributes: Record<string, unknown> = { ...draft.stored };
   if (groups.length > 0) attributes[storedKey('~ObjectGroups')] = draft.groups.map((value) => ({ v: toJson(value) }));
   return {
     ...draft.fields,
     ...(draft.fields.usage === undefined && usageDefault !== undefined ? { usage: usageDefault } : {}),
-    exportable,
+    ...(exportable === undefined ? {} : { exportable }),
     ...(draft.names.length === 0 ? {} : { names: draft.names }),
     ...(draft.links.length === 0 ? {} : { links: draft.links }),
     ...(group === undefined ? {} : { objectGroup: group }),
@@ -225,8 +238,7 @@ export const readNewObject = (attributes: readonly KmipAttribute[] | undefined, 
   for (const attribute of given) {
     const reader = attribute.vendor === undefined && Object.hasOwn(READERS, attribute.name) ? READERS[attribute.name] : undefined;
     if (reader !== undefined) reader(draft, attribute, options);
-    else if (attribute.vendor === undefined && linkOfAttribute(attribute.name) !== undefined)
-      draft.links.push(linkOf(attribute, options.call));
+    else if (isThirdEraLink(attribute)) draft.links.push(linkOf(attribute, options.call));
     else keep(draft, attribute);
   }
   return finish(draft, options);

@@ -205,6 +205,8 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   CertificateType: (facts) => kept('CertificateType')(facts) ?? (facts.object.type === 'certificate' ? 'X_509' : undefined),
   KeyValuePresent: kept('KeyValuePresent'),
 };
+/** The attributes that the object's own fields say, whatever is kept. */
+export const TOLD: ReadonlySet<string> = new Set(Object.keys(TELLERS));
 /** What is said first, as in the standard's own cases; the rest follows by name. */
 const FIRST = ['UniqueIdentifier', 'ShortUniqueIdentifier', 'ObjectType', 'ObjectClass', 'CryptographicAlgorithm', 'CryptographicLength'];
 
