@@ -69,12 +69,12 @@ interface ClientTls {
 
 /** The real plane; a server of its own for each setting of the plane, a tenant for each case. */
 export async function openVectorPlane(): Promise<VectorPlane> {
-  const target = await startKmipTarget();
+  const target = await startKmipTarget({ server: { settings: { interop: true } } });
   const issuer = await makeClientIssuer(target);
   const servers = new Map<string, Promise<Address>>();
   const addressFor = (settings: VectorSettings): Promise<Address> => {
     if (settings.rngSeed === undefined) return Promise.resolve({ port: target.port, httpsPort: target.httpsPort });
-    const known = servers.get(settings.rngSeed) ?? serveWith(target, { settings: { rngSeed: settings.rngSeed } });
+    const known = servers.get(settings.rngSeed) ?? serveWith(target, { settings: { interop: true, rngSeed: settings.rngSeed } });
     servers.set(settings.rngSeed, known);
     return known;
   };
