@@ -141,7 +141,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
   const databaseHealth = () => storage.health();
 
   const service = makeGuard({
-    identifier: makeIdentifier({ store: storage.identity }),
+    identifier: makeIdentifier({ store: storage.identity, settings: storage.settings }),
     policy,
     objects: storage.objects,
     // The embedded database has one node only: there is nobody else to wait for.
@@ -169,7 +169,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
         defaults: { destroyPendingMs: config.destroyPendingMs },
         clock,
       }),
-      ...makeIdentityHandlers({ store: storage.identity }),
+      ...makeIdentityHandlers({ store: storage.identity, settings: storage.settings }),
       ...makePolicyHandlers({ engine: policy, store: storage.policies, identity: storage.identity, objects: storage.objects, clock }),
       ...makeAuditHandlers({ audit: storage.audit, journal, sequencer }),
       'create-backup': makeBackupHandler(database),

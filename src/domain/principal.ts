@@ -75,7 +75,12 @@ export type Credential =
   /** Every one of them has to hold, the certificate too where there is one, and all belong to one tenant; the last one says who acts. */
   | {
       readonly kind: 'message';
-      readonly certificate?: { readonly kind: 'certificate'; readonly fingerprint: string; readonly subject: string; readonly subjectAltNames: readonly string[] };
+      readonly certificate?: {
+        readonly kind: 'certificate';
+        readonly fingerprint: string;
+        readonly subject: string;
+        readonly subjectAltNames: readonly string[];
+      };
       readonly presented: readonly MessageCredential[];
     }
   | { readonly kind: 'none' };

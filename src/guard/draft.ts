@@ -10,6 +10,10 @@ const METHODS: Readonly<Record<Credential['kind'], string>> = {
   bearer: 'token',
   certificate: 'client-certificate',
   internal: 'internal',
+  pin: 'token',
+  proven: 'token',
+  socket: 'socket',
+  message: 'message-credential',
   none: 'none',
 };
 

@@ -1,7 +1,9 @@
 import type { Authentication, Caller, Credential, Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
 import { CERTIFICATE_ATTRIBUTES, effectiveState, FaultError, fail } from '../domain/index.js';
 import type { Identifier } from '../guard/ports.js';
-import type { IdentityStore } from '../storage/ports.js';
+import type { IdentityStore, SettingStore } from '../storage/ports.js';
+import { type Logins, makeLogins } from './login.js';
+import { makeMessageIdentifier } from './message-identifier.js';
 import { withinParent } from './roles.js';
 import { makeThrottle, type Throttle, type ThrottleOptions } from './throttle.js';
 import { type ParsedToken, parsePin, parseToken, sameHash } from './token.js';
@@ -9,6 +11,8 @@ import { type ParsedToken, parsePin, parseToken, sameHash } from './token.js';
 export interface IdentifierOptions {
   readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding' | 'issuedCertificate'> &
     Partial<Pick<IdentityStore, 'token'>>;
+  /** Where passwords and the like of message credentials are kept; absent = none is accepted. */
+  readonly settings?: Pick<SettingStore, 'setting'>;
   /** Components of this process that may act. Default INTERNAL_COMPONENTS. */
   readonly components?: readonly string[];
   readonly throttle?: Omit<ThrottleOptions, 'clock'>;
@@ -233,6 +237,16 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
     return { ...(await resolve(binding.tenant, binding.principalId)), authentication };
   };
 
+  const logins: Logins | undefined = options.settings === undefined ? undefined : makeLogins(options.settings);
+  const byMessage = makeMessageIdentifier({
+    logins,
+    clock: options.clock ?? Date.now,
+    resolve,
+    byCertificate,
+    byToken: (token, caller, now) => byToken(token, caller.source, now),
+    refusal: unauthenticated,
+  });
+
   return {
     identify: async (credential, caller, now) => {
       switch (credential.kind) {
@@ -246,6 +260,8 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
           return byProof(credential, caller, now);
         case 'socket':
           return bySocket(credential, caller);
+        case 'message':
+          return throttled(throttle, caller.source, () => byMessage(credential, caller, now));
         case 'internal':
           return identifyComponent(credential.component, caller, components);
         default:

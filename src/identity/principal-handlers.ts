@@ -183,8 +183,17 @@ const deletePrincipal = async (store: IdentityStore, call: AuthorizedCall<'delet
 
 export const makePrincipalHandlers = (store: IdentityStore): PrincipalHandlers => ({
   whoami: async (call) => {
-    const { method, scope } = call.authentication;
-    return { response: { principal: call.principal, method, ...(scope === undefined ? {} : { scope }) }, changes: [] };
+    const { method, scope, credentialId } = call.authentication;
+    return {
+      response: {
+        principal: call.principal,
+        method,
+        ...(scope === undefined ? {} : { scope }),
+        // A login that lasts (PKCS#11) goes on under the credential's id, so that nobody has to keep the secret.
+        ...(call.plane === 'pkcs11' ? { credentialId } : {}),
+      },
+      changes: [],
+    };
   },
   'create-principal': (call) => createPrincipal(store, call),
   'get-principal': async (call) => {

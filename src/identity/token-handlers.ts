@@ -13,7 +13,7 @@ import { denied, isAdmin, isOwn, mayLookAround, OPERATOR_TENANT, refuseAgents, r
 import * as read from './fields.js';
 import { notFound } from './principal-handlers.js';
 import { covers } from './roles.js';
-import { makeToken } from './token.js';
+import { makePin, makeToken } from './token.js';
 
 export type TokenHandlers = Pick<Handlers, 'issue-token' | 'list-tokens' | 'revoke-token'>;
 
@@ -26,6 +26,9 @@ export interface TokenOptions {
 
 const DAY_MS = 86_400_000;
 const MAX_TOKEN_NAME = 128;
+/** A PIN is shorter than a token, so it lives shorter too. */
+const DEFAULT_PIN_TTL_MS = 3_600_000;
+const MAX_PIN_TTL_MS = DAY_MS;
 const PAGE = 200;
 /** Live tokens of one principal; more are a leak or a loop. */
 const MAX_LIVE_TOKENS = 200;
@@ -84,6 +87,12 @@ const requireScope = (call: AuthorizedCall<'issue-token'>): readonly string[] | 
   throw denied('The new token would reach beyond the scope of yours.', `Ask for a scope within ${own.slice(0, 8).join(', ')}.`);
 };
 
+const readKind = (kind: unknown): 'token' | 'pin' => {
+  if (kind === undefined || kind === 'token') return 'token';
+  if (kind === 'pin') return 'pin';
+  throw fail('invalid-field', '`kind` is token or pin.', { field: 'kind' });
+};
+
 const issueToken = async (
   store: IdentityStore,
   call: AuthorizedCall<'issue-token'>,
@@ -94,15 +103,17 @@ const issueToken = async (
   if (holder.disabled) throw fail('wrong-state', 'The principal is disabled.', { next: 'Enable it first.' });
   if (!covers(call.principal.roles, holder.roles)) throw denied('This principal has more rights than you have.', 'Ask an administrator.');
   const scope = requireScope(call);
-  const maxMs = options.maxTokenTtlMs ?? 731 * DAY_MS;
-  const ttlMs = read.readTtl(call.request.ttlMs, Math.min(options.defaultTokenTtlMs ?? 90 * DAY_MS, maxMs), maxMs);
-  const name = call.request.name === undefined ? 'token' : read.readText(call.request.name, 'name', MAX_TOKEN_NAME);
+  const kind = readKind(call.request.kind);
+  const maxMs = Math.min(options.maxTokenTtlMs ?? 731 * DAY_MS, kind === 'pin' ? MAX_PIN_TTL_MS : Number.POSITIVE_INFINITY);
+  const defaultMs = kind === 'pin' ? DEFAULT_PIN_TTL_MS : (options.defaultTokenTtlMs ?? 90 * DAY_MS);
+  const ttlMs = read.readTtl(call.request.ttlMs, Math.min(defaultMs, maxMs), maxMs);
+  const name = call.request.name === undefined ? kind : read.readText(call.request.name, 'name', MAX_TOKEN_NAME);
   const live = (await tokensOf(store, holder.tenant, holder.id)).filter(
     (token) => token.revokedAt === undefined && (token.expiresAt ?? Number.POSITIVE_INFINITY) > call.now,
   );
   if (live.length >= MAX_LIVE_TOKENS)
     throw fail('quota-exceeded', `A principal has at most ${MAX_LIVE_TOKENS} live tokens.`, { next: 'Revoke those that are not used.' });
-  const { token, id, prefix, hash } = makeToken();
+  const { token, id, prefix, hash } = kind === 'pin' ? makePin(holder.tenant) : makeToken();
   const stored: StoredToken = {
     ...{ id, tenant: holder.tenant, principalId: holder.id, name, prefix, hash, createdAt: call.now, expiresAt: call.now + ttlMs },
     ...(scope === undefined ? {} : { scope }),

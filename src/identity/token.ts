@@ -68,5 +68,29 @@ export const parseToken = (text: string): ParsedToken | undefined => {
   return checkOf(body) === text.slice(-CHECK_LENGTH) ? toParsed(text) : undefined;
 };
 
+/** Letters and digits that cannot be taken for one another (Crockford's base 32). */
+const PIN_ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const PIN_LENGTH = 12;
+const PIN_FORM = /^[0-9A-HJKMNP-TV-Z]{12}$/;
+
+/**
+ * A PIN: 12 characters, 60 bits of randomness. It opens a PKCS#11 login of one tenant for minutes or hours; with the
+ * throttle of failed logins in front, guessing one in that time is out of reach. Only the SHA-256 over tenant and PIN is kept.
+ */
+const pinHash = (tenant: string, pin: string): Uint8Array => createHash('sha256').update(`aegis-pin\0${tenant}\0${pin}`).digest();
+
+export const makePin = (tenant: string): ParsedToken & { readonly token: string } => {
+  const pin = Array.from(randomBytes(PIN_LENGTH), (byte) => PIN_ALPHABET[byte % PIN_ALPHABET.length]).join('');
+  const id = randomBase62(ID_LENGTH);
+  return { id, prefix: `pin_${id}`, hash: pinHash(tenant, pin), token: pin };
+};
+
+/** Dashes and blanks are for the eye; letters may be small. Undefined for a text that can't be a PIN. */
+export const parsePin = (tenant: string, text: string): Pick<ParsedToken, 'hash'> | undefined => {
+  if (text.length > 32) return undefined;
+  const pin = text.replace(/[- ]/g, '').toUpperCase();
+  return PIN_FORM.test(pin) ? { hash: pinHash(tenant, pin) } : undefined;
+};
+
 /** Constant-time comparison of two SHA-256 values; false where either is not 32 bytes. */
 export const sameHash = (a: Uint8Array, b: Uint8Array): boolean => a.byteLength === 32 && b.byteLength === 32 && timingSafeEqual(a, b);

@@ -138,7 +138,7 @@ statements:
   - id: kmip-client-service
     effect: allow
     principals: ["role:kmip-client"]
-    actions: ["service:random", "service:seed-random", "service:digest", "service:multi-part"]
+    actions: ["service:random", "service:seed-random", "service:digest", "service:multi-part", "service:log"]
     resources: ["*"]
 
   # --- everybody ---
@@ -148,6 +148,12 @@ statements:
     principals: ["*", "kind:agent", "system:*"]
     actions: ["service:whoami"]
     resources: ["*"]
+  - id: creation-rules
+    description: The tenant's rules for what is made through KMIP bind everybody, so that everybody may read them.
+    effect: allow
+    principals: ["*"]
+    actions: ["service:read-creation-rules"]
+    resources: ["*"]
   - id: own-principal
     effect: allow
     principals: ["*"]
@@ -156,13 +162,13 @@ statements:
     when: operation == "get-principal" && has(request.id) && request.id == principal.id
   - id: own-tokens
     effect: allow
-    principals: ["role:operator", "role:auditor", "role:user"]
+    principals: ["role:operator", "role:auditor", "role:user", "role:kmip-client"]
     actions: ["tokens:issue", "tokens:read"]
     resources: ["*"]
     when: has(request.principalId) && request.principalId == principal.id
   - id: own-tokens-revoke
     effect: allow
-    principals: ["role:operator", "role:auditor", "role:user"]
+    principals: ["role:operator", "role:auditor", "role:user", "role:kmip-client"]
     actions: ["tokens:revoke"]
     resources: ["*"]
     when: has(request.owner) && request.owner == principal.id

@@ -91,6 +91,7 @@ export async function startKmipTarget(options: KmipTargetOptions = {}): Promise<
       httpsPort: 0,
       logger: log,
       ...more,
+      settings: { interop: true, ...more.settings },
     });
     servers.push(server);
     const address = await server.listen();

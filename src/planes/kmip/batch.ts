@@ -10,8 +10,8 @@ import {
   reasonIn,
   type Value,
 } from '@aegis/kmip-ttlv';
-import { type Caller, type OperationName as DomainOperation, FaultError, type GuardedService } from '../../domain/index.js';
-import { type KmipCall, type KmipConnection, type KmipHandler, KmipRefusal, type KmipSettings, refuse } from './contract.js';
+import { type Caller, FaultError, type GuardedService } from '../../domain/index.js';
+import { type KmipCall, type KmipConnection, KmipOutcome, type KmipPlane, KmipRefusal, type KmipSettings, refuse } from './contract.js';
 import { messageOf, reasonOf } from './faults.js';
 import { type ItemTrace, identifiersOf, placeholderAfter, resolveIdentifiers } from './placeholder.js';
 import { makeUndo, type Undo } from './undo.js';
@@ -19,7 +19,7 @@ import { makeUndo, type Undo } from './undo.js';
 /** What runs a batch, whatever wire brought it. */
 export interface BatchParts {
   readonly service: GuardedService;
-  readonly handlers: ReadonlyMap<string, KmipHandler>;
+  readonly plane: KmipPlane;
   readonly settings: KmipSettings;
   /** Rewrites a payload before its handler sees it (Set Defaults), or refuses it (Set Constraints). */
   readonly prepare?: (payload: Fields, call: KmipCall) => Promise<Fields>;
@@ -70,6 +70,16 @@ function toFailure(error: unknown, operation: string | undefined, context: Batch
   return failureFields('OperationFailed', reasonIn('InternalServerError', context.version), 'The operation failed inside the server.');
 }
 
+/** A polled item as it was or would have been answered, under the id of the Poll. */
+function toOutcome(polled: BatchItem, base: { readonly id?: Uint8Array }): ItemAnswer {
+  const { id: _, ...item } = polled;
+  const status = polled.fields['ResultStatus'];
+  return {
+    item: { ...item, ...(base.id === undefined ? {} : { id: base.id }) },
+    failed: status !== 'Success' && status !== 'OperationPending',
+  };
+}
+
 /** Runs the items of one request in order. State that lives as long as the batch: ID Placeholder, identifiers, undo. */
 export class Batch {
   private readonly trace: ItemTrace[] = [];
@@ -93,7 +103,7 @@ export class Batch {
       answers.push(answer);
       if (answer.failed && !goOn) return this.undo === undefined ? answers.map((one) => one.item) : this.undone(answers, this.undo);
     }
-    await this.undo?.commit();
+    for (const problem of (await this.undo?.commit()) ?? []) this.parts.onProblem('commit', problem);
     return answers.map((one) => one.item);
   }
 
@@ -108,17 +118,9 @@ export class Batch {
     try {
       const payload = await this.handle(operation, item);
       this.parts.onItem?.(operation ?? 'unknown', 'success', performance.now() - startedAt);
-      const { $operation: echoed, $fields: extra, ...rest } = payload as Fields & { $operation?: string; $fields?: Fields };
-      return {
-        item: {
-          ...base,
-          ...(echoed === undefined ? {} : { operation: echoed }),
-          fields: { ResultStatus: 'Success', ...extra },
-          payload: rest,
-        },
-        failed: false,
-      };
+      return { item: { ...base, fields: { ResultStatus: 'Success' }, payload }, failed: false };
     } catch (error) {
+      if (error instanceof KmipOutcome) return toOutcome(error.item, base);
       const fields = toFailure(error, operation, this.context, this.parts);
       this.parts.onItem?.(operation ?? 'unknown', String(fields['ResultReason']), performance.now() - startedAt);
       return { item: { ...base, fields }, failed: true };
@@ -129,7 +131,7 @@ export class Batch {
     if (item.unreadable !== undefined) throw item.unreadable;
     checkExtensions(item.fields['MessageExtension']);
     const row = operation === undefined ? undefined : operationRow(operation);
-    const handler = operation === undefined ? undefined : this.parts.handlers.get(operation);
+    const handler = operation === undefined ? undefined : this.parts.plane.handlers.get(operation);
     if (operation === undefined || row === undefined || handler === undefined || !livesIn(row, this.context.version))
       throw refuse('OperationNotSupported', 'This server has no such operation in this protocol version.');
     const call = this.makeCall(operation as OperationName);
@@ -143,7 +145,7 @@ export class Batch {
 
   private makeCall(operation: OperationName): KmipCall {
     const { version, options, caller, connection, now } = this.context;
-    const { service, settings } = this.parts;
+    const { service, settings, plane } = this.parts;
     const { undo } = this;
     return {
       version,
@@ -152,14 +154,15 @@ export class Batch {
       caller,
       connection,
       settings,
+      plane,
       now,
-      call: async (name, request) => {
+      call: async (name, request, refine) => {
         const run = async () => {
-          const result = await service(name, request, caller);
+          const result = await service(name, request, caller, refine);
           if (!result.ok) throw new FaultError(result.fault);
           return result.value;
         };
-        return undo === undefined ? run() : undo.around(name as DomainOperation, request as never, run as never);
+        return undo === undefined ? run() : undo.around(name, request, run);
       },
       placeholder: () => this.placeholder,
       setPlaceholder: (id) => {

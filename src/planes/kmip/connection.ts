@@ -24,6 +24,7 @@ const RESPONSE = 0x7b;
  */
 export class KmipServerConnection implements KmipSession {
   role: 'client' | 'server' = 'client';
+  readonly exchangesRoles = true;
   readonly memory = new Map<string, unknown>();
   readonly source: string;
   private readonly socket: TLSSocket;
@@ -118,7 +119,10 @@ export class KmipServerConnection implements KmipSession {
 
   private answered(message: Uint8Array): void {
     const next = this.asked.shift();
-    if (next === undefined) return this.destroy();
+    if (next === undefined) {
+      this.destroy();
+      return;
+    }
     clearTimeout(next.timer);
     next.resolve(message);
   }

@@ -1,5 +1,8 @@
-import type { Fields, KmipAttribute, OperationName as KmipOperation, KmipVersion, RequestOptions } from '@aegis/kmip-ttlv';
-import type { Caller, OperationName, OperationRequest, OperationResponse, Refine } from '../../domain/index.js';
+import type { BatchItem, Fields, KmipAttribute, OperationName as KmipOperation, KmipVersion, RequestOptions } from '@aegis/kmip-ttlv';
+import type { Caller, OperationName, OperationRequest, OperationResponse, ProtectionLevel, Refine } from '../../domain/index.js';
+import type { AsyncRequests } from './async-requests.js';
+import type { CreationRules } from './creation-rules.js';
+import type { Tickets } from './tickets.js';
 
 // What a KMIP operation is to the plane: one row of KMIP_HANDLERS, from a neutral request payload to a neutral response payload.
 
@@ -7,12 +10,37 @@ import type { Caller, OperationName, OperationRequest, OperationResponse, Refine
 export interface KmipSettings {
   /** What RNG Seed does with the seed (KMIP 1.4 §4.36): takes all of it, takes a part, ignores it (Success, 0 bytes), or refuses. */
   readonly rngSeed: 'accept' | 'partial' | 'ignore' | 'refuse';
+  /** Interop (KMIP 2.1 §6.1.26) is for tests and "SHALL NOT be available in a production server". */
+  readonly interop: boolean;
+}
+
+/** Facts about the server that Query tells; from the composition root. */
+export interface KmipFacts {
+  readonly version: string;
+  /** Stable name of this node. */
+  readonly node: string;
+  /** Kinds of protection that the configured roots of trust give. */
+  readonly protection: readonly ProtectionLevel[];
+}
+
+/** What the plane keeps beyond one connection. */
+export interface KmipPlane {
+  facts(): KmipFacts;
+  readonly handlers: ReadonlyMap<string, KmipHandler>;
+  readonly versions: readonly KmipVersion[];
+  readonly asynchronous: AsyncRequests;
+  readonly tickets: Tickets;
+  readonly rules: CreationRules;
+  /** Requests in progress, for Query's Server Load. */
+  load(): number;
 }
 
 /** State of one client connection: nothing in it outlives the connection, nothing in it is believed without the guard. */
 export interface KmipConnection {
   /** Set Endpoint Role (KMIP 2.1 §6.1.56): `server` once the peer asked to serve. */
   role: 'client' | 'server';
+  /** The transport lets the server send requests too (TLS, not HTTPS). */
+  readonly exchangesRoles: boolean;
   /** Set Defaults and Set Constraints that were given for this connection only, by operation name. */
   readonly memory: Map<string, unknown>;
 }
@@ -26,6 +54,8 @@ export interface KmipCall {
   readonly caller: Caller;
   readonly connection: KmipConnection;
   readonly settings: KmipSettings;
+  /** What the plane keeps beyond one connection. */
+  readonly plane: KmipPlane;
   /** Time of the request, ms since 1970; one reading for the whole batch, so that dates agree. */
   readonly now: number;
   /**
@@ -63,6 +93,16 @@ export class KmipRefusal extends Error {
     this.name = 'KmipRefusal';
     this.reason = reason;
     this.status = status;
+  }
+}
+
+/** A whole batch item as the answer, thrown by Poll: the response is that of the request polled, not Poll's own. */
+export class KmipOutcome extends Error {
+  readonly item: BatchItem;
+  constructor(item: BatchItem) {
+    super('outcome');
+    this.name = 'KmipOutcome';
+    this.item = item;
   }
 }
 

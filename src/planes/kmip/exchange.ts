@@ -4,7 +4,6 @@ import {
   childrenOf,
   type Fields,
   type Item,
-  KMIP_VERSIONS,
   type KmipVersion,
   type Limits,
   liftMessage,
@@ -16,10 +15,13 @@ import {
   structure,
   writeTtlv,
 } from '@aegis/kmip-ttlv';
-import type { Caller, Credential } from '../../domain/index.js';
-import { Batch, type BatchParts, failureFields, type RequestItem } from './batch.js';
+import { type Caller, type Credential, FaultError } from '../../domain/index.js';
+import { type BatchContext, type BatchParts, failureFields, type RequestItem } from './batch.js';
 import { type KmipConnection, KmipRefusal } from './contract.js';
+import { credentialOf } from './credentials.js';
+import { messageOf, reasonOf } from './faults.js';
 import type { KmipLimits } from './limits.js';
+import { runItems } from './run-items.js';
 import { answerVersion, type Encoding, readItem, refusalMessage, salvageVersion, writeItem, writeResponse } from './wire.js';
 
 /** One client on one connection, as the exchange sees it. */
@@ -32,8 +34,6 @@ export interface KmipSession extends KmipConnection {
 
 export interface ExchangeParts extends BatchParts {
   readonly limits: KmipLimits;
-  /** Versions spoken; default all. */
-  readonly versions?: readonly KmipVersion[];
   readonly clock?: () => number;
   /** Tags and types of every message, never values; for `aegis kmip trace`. */
   readonly trace?: (direction: 'request' | 'response', item: Item) => void;
@@ -47,16 +47,13 @@ export type Exchange = (
   signal?: AbortSignal,
 ) => Promise<Uint8Array | undefined>;
 
-/** One hour: clocks of clients differ, and Time Stamp is only advice to the server (KMIP 1.4 §6.5). */
 export function makeExchange(parts: ExchangeParts): Exchange {
   const limits: Limits = { maxBytes: parts.limits.messageBytes, maxDepth: parts.limits.depth, maxItems: parts.limits.items };
-  const offered = parts.versions ?? KMIP_VERSIONS;
+  const offered = parts.plane.versions;
   const clock = parts.clock ?? Date.now;
 
-  const header = (now: number, options?: RequestOptions): Fields => ({
-    TimeStamp: BigInt(Math.floor(now / 1_000)),
-    ...(options?.clientCorrelationValue === undefined ? {} : { ClientCorrelationValue: options.clientCorrelationValue }),
-  });
+  // The Client Correlation Value stays with the request; only responses of clients to servers carry it (KMIP 2.1 §9.9).
+  const header = (now: number): Fields => ({ TimeStamp: BigInt(Math.floor(now / 1_000)) });
   const send = (message: Message, encoding: Encoding): Uint8Array => {
     const item = writeResponse(message);
     parts.trace?.('response', item);
@@ -91,24 +88,32 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     const { message, items } = request;
     const options = requestOptions(message);
     const now = clock();
-    const answerHeader = { ...header(now, options), ServerCorrelationValue: session.nextRequestId() };
+    const answerHeader = { ...header(now), ServerCorrelationValue: session.nextRequestId() };
     let answered: readonly BatchItem[];
     try {
       checkHeader(message, items, parts.limits);
       const caller: Caller = {
         plane: 'kmip',
-        credential: session.credential(),
+        credential: credentialOf(session.credential(), options, parts.plane.tickets),
         requestId: answerHeader.ServerCorrelationValue,
         source: session.source,
         ...(signal === undefined ? {} : { signal }),
       };
-      answered = await new Batch(parts, { version, options, caller, connection: session, now }, items.length).run(items);
+      const context: BatchContext = { version, options, caller, connection: session, now };
+      answered = await runItems(parts, context, items);
     } catch (error) {
-      if (!(error instanceof KmipRefusal)) throw error;
-      answered = [{ fields: failureFields('OperationFailed', error.reason, error.message) }];
+      answered = [{ fields: refusedFields(error, version) }];
     }
     return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
   };
+}
+
+/** A refusal of the request as a whole. @throws anything that is none */
+function refusedFields(error: unknown, version: KmipVersion): Fields {
+  if (error instanceof KmipRefusal) return failureFields(error.status, error.reason, error.message);
+  if (error instanceof FaultError)
+    return failureFields('OperationFailed', reasonOf(error.fault.code, undefined, version), messageOf(error.fault));
+  throw error;
 }
 
 /** Reads the message, or, where an item is malformed, the others one by one, so that each is answered by itself. */

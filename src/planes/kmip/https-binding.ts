@@ -40,6 +40,7 @@ export function makeHttpsBinding(parts: HttpsBindingParts): (request: IncomingMe
     if (identity === undefined) return undefined;
     const session: KmipSession = {
       role: 'client',
+      exchangesRoles: false,
       memory: new Map(),
       source: socket.remoteAddress ?? 'local',
       credential: () => identity.credential(),

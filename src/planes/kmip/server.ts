@@ -2,16 +2,19 @@ import { randomBytes, X509Certificate } from 'node:crypto';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer as createTlsServer, type Server, type TLSSocket } from 'node:tls';
-import type { Item, KmipVersion } from '@aegis/kmip-ttlv';
+import { type Item, KMIP_VERSIONS, type KmipVersion } from '@aegis/kmip-ttlv';
 import type { GuardedService } from '../../domain/index.js';
+import { makeAsyncRequests } from './async-requests.js';
 import type { BatchParts } from './batch.js';
 import { type EkuCheck, type IdentityOptions, makeIdentityCheck } from './client-identity.js';
 import { KmipServerConnection } from './connection.js';
-import type { KmipSettings } from './contract.js';
+import type { KmipFacts, KmipPlane, KmipSettings } from './contract.js';
+import { applyCreationRules, makeCreationRules } from './creation-rules.js';
 import { makeExchange } from './exchange.js';
 import { KMIP_HANDLERS } from './handlers.js';
 import { makeHttpsBinding } from './https-binding.js';
 import { DEFAULT_KMIP_LIMITS, type KmipLimits } from './limits.js';
+import { makeTickets } from './tickets.js';
 import { type KmipTls, secureContextOf, serverTlsOptions } from './tls-options.js';
 
 /** The part of a logger that the plane uses. */
@@ -36,7 +39,10 @@ export interface KmipServerOptions {
   readonly certificateOptional?: boolean;
   readonly isRevoked?: NonNullable<IdentityOptions['isRevoked']>;
   readonly settings?: Partial<KmipSettings>;
+  /** Default all that the tables know. */
   readonly versions?: readonly KmipVersion[];
+  /** What Query tells of the server. */
+  readonly facts?: () => KmipFacts;
   readonly logger?: KmipLogger;
   /** Every batch item, for metrics. */
   readonly onItem?: NonNullable<BatchParts['onItem']>;
@@ -67,20 +73,33 @@ export function makeKmipServer(options: KmipServerOptions): KmipServer {
   const log = options.logger;
   const bootId = randomBytes(6).toString('hex').toUpperCase();
   let requests = 0;
-  const nextRequestId = (): string => `${bootId}-${(requests += 1)}`;
+  const nextRequestId = (): string => {
+    requests += 1;
+    return `${bootId}-${requests}`;
+  };
   // The message of an error may quote input; its name and place in the code do not.
   const onProblem = (where: string, error: unknown): void =>
     log?.error(
       { where, error: error instanceof Error ? { name: error.name, stack: error.stack?.split('\n    at ').slice(1, 4) } : 'unknown' },
       'kmip',
     );
+  const asynchronous = makeAsyncRequests({ perOwner: limits.asynchronous, keepMs: limits.asynchronousKeepMs });
+  const plane: KmipPlane = {
+    facts: options.facts ?? (() => ({ version: 'unknown', node: 'unknown', protection: ['software'] })),
+    handlers: KMIP_HANDLERS,
+    versions: options.versions ?? KMIP_VERSIONS,
+    asynchronous,
+    tickets: makeTickets(),
+    rules: makeCreationRules(),
+    load: () => Math.round((100 * open.size) / limits.connections),
+  };
   const exchange = makeExchange({
     service: options.service,
-    handlers: KMIP_HANDLERS,
-    settings: { rngSeed: 'accept', ...options.settings },
+    plane,
+    prepare: applyCreationRules,
+    settings: { rngSeed: 'accept', interop: false, ...options.settings },
     limits,
     onProblem,
-    ...(options.versions === undefined ? {} : { versions: options.versions }),
     ...(options.onItem === undefined ? {} : { onItem: options.onItem }),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
   });
@@ -143,6 +162,7 @@ export function makeKmipServer(options: KmipServerOptions): KmipServer {
       https: https === undefined ? 0 : ((https as unknown as { _connections?: number })._connections ?? 0),
     }),
     async close(graceMs = DEFAULT_GRACE_MS) {
+      asynchronous.close();
       const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
       https?.closeIdleConnections();
       for (const pending of handshakes) for (const socket of pending) socket.destroy();
