@@ -69,12 +69,13 @@ describe('creating principals', () => {
   });
 
   it('gives nobody more than the giver has', async () => {
-    const roles: readonly Role[] = ['admin', 'operator', 'auditor', 'user'];
+    const roles: readonly Role[] = ['admin', 'operator', 'auditor', 'user', 'kmip-client'];
     const mayGive: Readonly<Record<Role, readonly Role[]>> = {
       admin: roles,
       operator: ['operator', 'user'],
       auditor: ['auditor'],
       user: ['user'],
+      'kmip-client': ['kmip-client', 'user'],
     };
     for (const giver of roles)
       for (const given of roles) {

@@ -3,6 +3,9 @@ import { OPERATION_NAMES, OPERATION_TABLE, type OperationName, ROLES } from '../
 import { makePolicyEngine } from '../../src/policy/engine.js';
 import { ask, key, makeStore, person } from './fixture.js';
 
+/** Reading about certificates, revocation lists included. */
+const CERTIFICATE_READING: readonly OperationName[] = ['list-authorities', 'list-certificates', 'get-certificate', 'get-crl'];
+
 const engine = await makePolicyEngine({ store: makeStore() });
 
 /** What each role may do to anything in its tenant, written out: a change of the built-in document has to change it here too. */
@@ -12,6 +15,7 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     (n) =>
       (OPERATION_TABLE[n].action.startsWith('keys:') && n !== 'export-key') ||
       OPERATION_TABLE[n].action.startsWith('service:') ||
+      CERTIFICATE_READING.includes(n) ||
       ['list-roots', 'get-root', 'list-policies', 'get-policy', 'validate-policy', 'policy-history', 'list-audit', 'audit-health'].includes(
         n,
       ),
@@ -36,6 +40,21 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     'list-roots',
     'get-root',
     'status',
+    'whoami',
+    ...CERTIFICATE_READING,
+  ],
+  // Every operation on keys, export included: a storage array that cannot take its key out cannot use it.
+  'kmip-client': [
+    ...OPERATION_NAMES.filter((n) => OPERATION_TABLE[n].action.startsWith('keys:')),
+    'issue-certificate',
+    'renew-certificate',
+    ...CERTIFICATE_READING,
+    'random',
+    'seed-random',
+    'digest',
+    'update-operation',
+    'finish-operation',
+    'cancel-operation',
     'whoami',
   ],
   user: [

@@ -104,6 +104,24 @@ export const RECORD: AuditRecord = {
   chain: { node: 'n1', boot: 'b1', sequence: 1, previous: '00', hash: 'aa' },
 };
 const TOKEN_VIEW = { id: 't-1', principalId: 'p-admin', tenant: 'default', name: 'ci', prefix: 'aegis_te', createdAt: NOW };
+const CERTIFICATE_VIEW = {
+  ...{ id: 'c-1', tenant: 'default', names: [], state: 'valid', subject: 'CN=a', issuer: 'CN=ca', subjectAltNames: [], serial: '01' },
+  ...{ fingerprint: '00', purposes: ['client'], notBefore: NOW, notAfter: NOW, authority: 'ca-1', revision: 1 },
+  certificate: Buffer.alloc(100),
+} as const;
+const AUTHORITY_VIEW = {
+  ...{
+    id: 'ca-1',
+    certificateId: 'c-0',
+    tenant: 'default',
+    names: [],
+    isDefault: true,
+    state: 'active',
+    subject: 'CN=ca',
+    spec: 'ec-p256',
+  },
+  ...{ root: 'software', serial: '01', fingerprint: '00', notBefore: NOW, notAfter: NOW, certificate: Buffer.alloc(100) },
+} as const;
 const ROOT = { id: 'software', kind: 'software', state: 'ready', isDefault: true, hosts: 1 } as const;
 const HEALTH = { state: 'ok', pending: 0, unsequenced: 0 } as const;
 async function* chunksOf(...parts: string[]): AsyncGenerator<Uint8Array> {
@@ -241,6 +259,14 @@ export function makeFakeService(): FakeService {
     'cancel-operation': () => ({}),
     'create-csr': (r) => ({ ...used(r.key), csr: Buffer.alloc(100) }),
     'self-sign': (r) => ({ ...used(r.key), certificate: Buffer.alloc(100) }),
+    'create-authority': (r) => ({ ...AUTHORITY_VIEW, names: r.names ?? [] }),
+    'list-authorities': () => ({ items: [AUTHORITY_VIEW] }),
+    'issue-certificate': (r) => ({ ...CERTIFICATE_VIEW, names: r.names ?? [] }),
+    'list-certificates': () => ({ items: [CERTIFICATE_VIEW] }),
+    'get-certificate': () => CERTIFICATE_VIEW,
+    'revoke-certificate': (r) => ({ ...CERTIFICATE_VIEW, state: 'revoked', revocation: { reason: r.reason ?? 'unspecified', at: NOW } }),
+    'renew-certificate': () => CERTIFICATE_VIEW,
+    'get-crl': () => ({ crl: Buffer.alloc(100), authority: 'ca-1', number: NOW, thisUpdate: NOW, nextUpdate: NOW, entries: 0 }),
     whoami: () => ({ principal: PRINCIPAL, method: 'token' }),
     'create-principal': (r) => ({ ...PRINCIPAL, id: 'p-2', name: r.name, roles: r.roles }),
     'get-principal': (r) => ({ ...PRINCIPAL, id: r.id }),
