@@ -64,6 +64,18 @@ export interface VaultProviderConfig {
   readonly connections?: number;
 }
 
+/** AWS KMS, through @aws-sdk/client-kms and its default credential chain. */
+export interface AwsProviderConfig {
+  readonly kind: 'aws';
+  readonly region: string;
+  /** For a VPC endpoint or an emulator; plain http only on loopback. */
+  readonly endpoint?: string;
+  /** Profile of the shared configuration files. */
+  readonly profile?: string;
+  readonly timeoutMs?: number;
+  readonly connections?: number;
+}
+
 export interface CloudRootConfig {
   readonly id: string;
   readonly kind: 'cloud-envelope';
@@ -72,7 +84,7 @@ export interface CloudRootConfig {
    * is done by the provider.
    */
   readonly mode: 'envelope' | 'layered';
-  readonly provider: VaultProviderConfig;
+  readonly provider: VaultProviderConfig | AwsProviderConfig;
   /** The provider's key that seals this root's own sealing keys, and the 0600 file that holds them sealed. */
   readonly seal: { readonly key: string; readonly path: string; readonly create?: boolean };
   /** How often the provider is asked whether it still opens the seal, ms. Default 60,000. */

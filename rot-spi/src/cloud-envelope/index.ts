@@ -6,14 +6,17 @@ import { openSoftwareRootOn } from '../software/index.js';
 import { type KekWrapper, openSealRing, type SealRing } from '../software/seal-ring.js';
 import type { CloudKms } from './kms.js';
 import { makeLayeredCalls } from './layered.js';
-import { makeTransit } from './vault/transit.js';
 
 const DEFAULT_REFRESH_MS = 60_000;
 const DEFAULT_GRACE_MS = 3_600_000;
 /** A closed root asks the provider no more often than this. */
 const REOPEN_MS = 1_000;
 
-const makeKms = (config: CloudRootConfig): CloudKms => makeTransit(config.provider);
+/** Only the provider that is asked for is loaded. */
+const makeKms = async ({ provider }: CloudRootConfig): Promise<CloudKms> => {
+  if (provider.kind === 'vault') return (await import('./vault/transit.js')).makeTransit(provider);
+  return (await import('./aws/kms.js')).openAwsKms(provider);
+};
 
 const makeWrapper = (kms: CloudKms, key: string): KekWrapper => ({
   provider: kms.provider,
@@ -95,7 +98,8 @@ const isRefusal = (error: unknown): error is RootFault => error instanceof RootF
  * (disabled, denied, deleted) closes the root at once and forgets every key in memory; silence does so after `graceMs`.
  * It opens again by itself when the provider does.
  */
-export const openCloudRoot = async (config: CloudRootConfig, kms: CloudKms = makeKms(config)): Promise<RootOfTrust> => {
+export const openCloudRoot = async (config: CloudRootConfig): Promise<RootOfTrust> => {
+  const kms = await makeKms(config);
   let engine: Engine | undefined;
   let reason: RootFault | undefined;
   let opening: Promise<Engine> | undefined;

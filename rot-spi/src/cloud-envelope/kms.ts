@@ -1,6 +1,6 @@
 import type { AlgorithmCapability, CipherParameters, SignParameters, SpecCapability } from '../contract.js';
 import type { WrappedKek } from '../software/seal-file.js';
-import type { Algorithm, KeySpec } from '../vocabulary/index.js';
+import type { Algorithm, KeySpec, KeyUsage } from '../vocabulary/index.js';
 
 /**
  * What Aegis asks of a cloud key-management service. A provider implements the part it has; `layered.ts` turns it into a
@@ -28,8 +28,10 @@ export interface CloudKms {
   currentVersion(key: string): Promise<string | undefined>;
 
   describeKey(id: CloudKeyId): Promise<CloudKey>;
-  /** The newest version of a key that exists already. */
-  findKey(name: string): Promise<CloudKey>;
+  /** A key that exists already, by the provider's own words for it; the newest version where they name none. */
+  findKey(ref: string): Promise<CloudKey>;
+  /** The words that name just this version. */
+  refOf(id: CloudKeyId): string;
   createKey(request: NewCloudKey): Promise<CloudKey>;
   /** `material`: raw bytes of a secret, PKCS#8 DER of a private key. */
   importKey(request: NewCloudKey & { readonly material: Uint8Array }): Promise<CloudKey>;
@@ -69,6 +71,9 @@ export interface NewCloudKey {
   readonly name: string;
   readonly spec: KeySpec;
   readonly exportable: boolean;
+  readonly usage: readonly KeyUsage[];
+  /** For people and cost reports at the provider: object, version, tenant. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly bits?: number;
 }
 

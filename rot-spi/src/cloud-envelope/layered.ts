@@ -175,19 +175,18 @@ export const makeLayeredCalls = (kms: CloudKms, ring: SealRing): Omit<BackEnd, '
       return {};
     },
     lookupKey: async ({ ref }) => {
-      const { name, version } = parseRef(ref);
-      const key = remember(version === undefined ? await kms.findKey(name) : await kms.describeKey({ name, version }));
+      const key = remember(await kms.findKey(ref));
       checkUsable(key);
       return {
-        ref: `${key.id.name}/${key.id.version}`,
+        ref: kms.refOf(key.id),
         spec: key.spec,
         bits: key.bits ?? KEY_SPECS[key.spec].bits,
         ...(key.publicKey === undefined ? {} : { publicKey: key.publicKey }),
       };
     },
     adoptKey: async ({ binding, ref }) => {
-      const { name, version } = parseRef(ref);
-      const key = version === undefined ? await kms.findKey(name) : await kms.describeKey({ name, version });
+      const key = await kms.findKey(ref);
+      const { name } = key.id;
       checkUsable(key);
       if (!isSameSpec(key.spec, binding.spec))
         throw new RootFault('invalid-argument', `the key ${name} is ${key.spec}, not ${binding.spec}`);
@@ -265,14 +264,10 @@ const newKey = (binding: KeyBinding, bits?: number) => ({
   name: nameFor(binding),
   spec: binding.spec,
   exportable: binding.exportable,
+  usage: binding.usage,
+  labels: { 'aegis-object': binding.objectId, 'aegis-version': String(binding.version), 'aegis-tenant': binding.tenant },
   ...(bits === undefined ? {} : { bits }),
 });
-
-/** `name` or `name/version`. */
-const parseRef = (ref: string): { readonly name: string; readonly version?: string } => {
-  const match = /^(.+)\/([1-9][0-9]{0,9})$/.exec(ref);
-  return match?.[1] === undefined || match[2] === undefined ? { name: ref } : { name: match[1], version: match[2] };
-};
 
 const aadOf = ({ aad }: { readonly aad?: Uint8Array | undefined }): { aad?: Uint8Array } => (aad === undefined ? {} : { aad });
 

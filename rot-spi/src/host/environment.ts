@@ -33,6 +33,7 @@ const keptFlags = (): string[] => {
 const secretSources = (config: RootConfig): SecretSource[] => {
   if (config.kind === 'pkcs11') return [config.pin];
   if (config.kind === 'cloud-envelope') {
+    if (config.provider.kind !== 'vault') return [];
     const { auth } = config.provider;
     return auth.method === 'token' ? [auth.token] : auth.method === 'approle' ? [auth.secretId] : [];
   }
@@ -50,6 +51,9 @@ const hostEnvironment = (config: RootConfig): Record<string, string> => {
   };
   PASSED_VARIABLES.forEach(pass);
   for (const source of secretSources(config)) if ('env' in source) pass(source.env);
+  // The SDK's own chain: keys, profile, web identity, container and metadata settings.
+  if (config.kind === 'cloud-envelope' && config.provider.kind === 'aws')
+    for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) pass(name);
   const own = config.kind === 'pkcs11' ? (config.environment ?? {}) : {};
   if ('NODE_OPTIONS' in own) {
     throw new RootFault('invalid-argument', "a root's environment may not set NODE_OPTIONS", `remove it from root ${config.id}`);

@@ -105,9 +105,11 @@ export const makeTransit = (
   };
 
   const describeKey = async ({ name, version }: CloudKeyId): Promise<CloudKey> => toCloudKey(await readKey(name), name, version);
-  const findKey = async (name: string): Promise<CloudKey> => {
+  /** `name` or `name/version`. */
+  const findKey = async (ref: string): Promise<CloudKey> => {
+    const [, name = ref, version] = /^(.+)\/([1-9][0-9]{0,9})$/.exec(ref) ?? [];
     const data = await readKey(name);
-    return toCloudKey(data, name, String(data['latest_version']));
+    return toCloudKey(data, name, version ?? String(data['latest_version']));
   };
 
   const keyBytesOf = ({ spec, bits }: NewCloudKey): number | undefined => {
@@ -192,6 +194,7 @@ export const makeTransit = (
 
     describeKey,
     findKey,
+    refOf: ({ name, version }) => `${name}/${version}`,
     createKey: async (request) => {
       const size = keyBytesOf(request);
       const body = { type: typeOf(request.spec), exportable: request.exportable, ...(size === undefined ? {} : { key_size: size }) };
