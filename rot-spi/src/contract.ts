@@ -1,4 +1,4 @@
-import type { Algorithm, Approval, HashName, KeySpec, KeyUsage } from './vocabulary/index.js';
+import type { Algorithm, Approval, HashName, KeySpec, KeyUsage, SplitMethod } from './vocabulary/index.js';
 
 /**
  * The contract between the key service and a root of trust.
@@ -110,6 +110,12 @@ export interface NewKey {
   readonly length?: number;
 }
 
+/** One part of a split key: its number from 1, and the share. */
+export interface KeyPart {
+  readonly key: BoundKey;
+  readonly part: number;
+}
+
 /** The calls a root can serve: name → [request, response]. The process boundary, the contract suite and the metrics iterate it. */
 export interface RootCalls {
   generateKey: [{ readonly binding: KeyBinding; readonly bits?: number }, CreatedKey];
@@ -175,7 +181,37 @@ export interface RootCalls {
     } & CipherParameters,
     CreatedKey,
   ];
-  derive: [{ readonly key: BoundKey; readonly algorithm: Algorithm; readonly newKey: NewKey } & DeriveParameters, CreatedKey];
+  /** `dataKey`: a secret whose value is the derivation data, in place of `data` (hash-derive, hmac-derive, encrypt-derive) or of `info`. */
+  derive: [
+    { readonly key: BoundKey; readonly algorithm: Algorithm; readonly newKey: NewKey; readonly dataKey?: BoundKey } & DeriveParameters,
+    CreatedKey,
+  ];
+  /**
+   * Splits an exportable key into as many parts as there are `newKeys`, all secrets; `threshold` of them make it again (all of them
+   * for `xor`). A private key is split in its PKCS#8 form.
+   */
+  splitKey: [
+    {
+      readonly key: BoundKey;
+      readonly method: SplitMethod;
+      readonly threshold: number;
+      /** Prime of the field, big-endian, for `prime-field`. */
+      readonly prime?: Uint8Array;
+      readonly newKeys: readonly NewKey[];
+    },
+    { readonly parts: readonly CreatedKey[] },
+  ];
+  /** Makes a key from parts. Exportable only if all parts are. Too few or foreign parts: `decryption-failed` where it shows. */
+  joinKey: [
+    {
+      readonly parts: readonly KeyPart[];
+      readonly method: SplitMethod;
+      readonly threshold: number;
+      readonly prime?: Uint8Array;
+      readonly newKey: NewKey;
+    },
+    CreatedKey,
+  ];
   /** ECDH / X25519 / X448. Without `kdf` the new key is the raw shared secret (leftmost bytes when the spec is shorter). */
   agree: [
     {

@@ -42,6 +42,13 @@ const binding = fc.record({
 });
 const key = fc.record({ reference: bytes(300), binding });
 
+const newKey = fc.record({ binding, length: fc.nat() }, { requiredKeys: ['binding'] });
+const provenance = fc.record({ local: fc.boolean(), alwaysSensitive: fc.boolean(), neverExtractable: fc.boolean() });
+const createdKey = fc.record(
+  { reference: bytes(300), publicKey: bytes(100), bits: fc.nat(), provenance, checkValue: bytes(3) },
+  { requiredKeys: ['reference', 'bits', 'provenance'], noNullPrototype: true },
+);
+
 /** A value for every kind of field that a call's table may name. */
 const KINDS: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   bytes: bytes(400),
@@ -57,8 +64,12 @@ const KINDS: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   binding,
   key,
   verificationKey: fc.oneof(key, fc.record({ publicKey: bytes(100), spec: fc.constantFrom(...KEY_SPEC_NAMES) })),
-  newKey: fc.record({ binding, length: fc.nat() }, { requiredKeys: ['binding'] }),
-  provenance: fc.record({ local: fc.boolean(), alwaysSensitive: fc.boolean(), neverExtractable: fc.boolean() }),
+  newKey,
+  newKeys: fc.array(newKey, { maxLength: 5 }),
+  keyParts: fc.array(fc.record({ key, part: fc.nat() }), { maxLength: 5 }),
+  createdKeys: fc.array(createdKey, { maxLength: 5 }),
+  splitMethod: fc.constantFrom('xor', 'gf2-16', 'prime-field', 'gf2-8'),
+  provenance,
   texts: fc.dictionary(
     wellFormed(20).filter((name) => name !== '__proto__'),
     wellFormed(40),

@@ -1,6 +1,6 @@
 import type { BoundKey, RootCallName, RootDescription, RootRequest, VerificationKey } from '../contract.js';
 import type { Algorithm, AlgorithmKind, AlgorithmRow, HashName, KeySpecRow, KeyUsage } from '../vocabulary/index.js';
-import { KEY_SPECS, type KeySpec } from '../vocabulary/index.js';
+import { KEY_SPECS, type KeySpec, SPLIT_METHODS } from '../vocabulary/index.js';
 import {
   checkBinding,
   checkBoundKey,
@@ -189,9 +189,22 @@ const checkDeriving: RequestCheck<'derive'> = (request, can) => {
   const row = fittingRow(can, request.algorithm, 'derive', spec);
   checkUsage(request.key, ['derive']);
   checkDerivedKey(checkNewSecret(request.newKey), can);
-  checkDeriveParameters(row, spec, request, can.description.maxInput);
+  if (request.dataKey === undefined) {
+    checkDeriveParameters(row, spec, request, can.description.maxInput);
+    return request;
+  }
+  if (KEY_SPECS[checkBoundKey(request.dataKey, 'dataKey').name].shape !== 'secret') throw invalid('dataKey must be a secret');
+  checkUsage(request.dataKey, ['derive']);
+  const field = dataField(row.name);
+  if (request[field] !== undefined) throw invalid(`dataKey stands for ${field}`);
+  checkDeriveParameters(row, spec, { ...request, [field]: EMPTY }, can.description.maxInput);
   return request;
 };
+
+const EMPTY = new Uint8Array();
+/** What the value of `dataKey` is to a derivation. */
+export const dataField = (algorithm: Algorithm): 'data' | 'info' | 'fixedInput' =>
+  algorithm.endsWith('-derive') ? 'data' : algorithm.startsWith('sp800-108') ? 'fixedInput' : 'info';
 
 const checkAgreeing: RequestCheck<'agree'> = (request, can) => {
   const spec = checkBoundKey(request.key);
@@ -203,6 +216,50 @@ const checkAgreeing: RequestCheck<'agree'> = (request, can) => {
   if (request.kdf === undefined) return request;
   const secret = KEY_SPECS.secret as Spec;
   checkDeriveParameters(fittingRow(can, request.kdf, 'derive', secret), secret, request, can.description.maxInput);
+  return request;
+};
+
+/** KMIP part numbers are evaluated in GF(2^8) too. */
+const MAX_PARTS = 255;
+
+const checkSharing = (request: RootRequest<'splitKey'> | RootRequest<'joinKey'>, parts: number): void => {
+  if (!(SPLIT_METHODS as readonly unknown[]).includes(request.method)) throw unsupported('this method of splitting is not known');
+  checkInteger(parts, 'the number of parts', 1, MAX_PARTS);
+  checkInteger(request.threshold, 'threshold', 2, MAX_PARTS);
+  if ((request.prime !== undefined) !== (request.method === 'prime-field')) throw invalid('prime is for the prime field, which needs it');
+  if (request.prime !== undefined) checkBytes(request.prime, 'prime', MAX_MATERIAL_BYTES, 1);
+};
+
+const checkSplitting: RequestCheck<'splitKey'> = (request, can) => {
+  checkBoundKey(request.key);
+  if (!Array.isArray(request.newKeys)) throw invalid('newKeys must be a list');
+  checkSharing(request, request.newKeys.length);
+  const parts = request.newKeys.length;
+  if (request.threshold > parts || (request.method === 'xor' && request.threshold !== parts))
+    throw invalid(`a threshold of ${request.threshold} does not fit ${parts} parts`);
+  // Parts are for keeping elsewhere, and enough of them are the key.
+  checkExportable(request.key);
+  for (const newKey of request.newKeys) {
+    const spec = checkNewSecret(newKey);
+    if (spec.shape !== 'secret') throw invalid('a part of a key is a secret');
+    checkDerivedKey(spec, can);
+  }
+  return request;
+};
+
+const checkJoining: RequestCheck<'joinKey'> = (request, can) => {
+  if (!Array.isArray(request.parts)) throw invalid('parts must be a list');
+  checkSharing(request, request.parts.length);
+  checkRecord(request.newKey, 'newKey');
+  const made = checkBinding(request.newKey.binding);
+  checkNewLength(made, request.newKey.length);
+  checkDerivedKey(made, can);
+  for (const part of request.parts) {
+    checkRecord(part, 'parts');
+    if (checkBoundKey(part.key).shape !== 'secret') throw invalid('a part of a key is a secret');
+    checkInteger(part.part, 'part', 1, MAX_PARTS);
+    if (request.newKey.binding.exportable) checkExportable(part.key);
+  }
   return request;
 };
 
@@ -306,6 +363,8 @@ export const REQUEST_CHECKS: { readonly [C in RootCallName]: RequestCheck<C> } =
   wrapKey: checkWrapping,
   unwrapKey: checkUnwrapping,
   derive: checkDeriving,
+  splitKey: checkSplitting,
+  joinKey: checkJoining,
   agree: checkAgreeing,
   encapsulate: (request, can) => {
     checkKem(checkPublicKey(request.publicKey, request.spec), can);

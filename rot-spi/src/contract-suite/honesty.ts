@@ -18,6 +18,8 @@ const CALLS: readonly RootCallName[] = [
   'wrapKey',
   'unwrapKey',
   'derive',
+  'splitKey',
+  'joinKey',
   'agree',
   'encapsulate',
   'decapsulate',

@@ -6,6 +6,7 @@ import { defineReferences } from './references.js';
 import { defineRefusals } from './refusals.js';
 import { defineRoundTrips } from './round-trips.js';
 import { Session } from './session.js';
+import { defineSplitting } from './splitting.js';
 import type { ContractRunner, ContractTarget } from './target.js';
 
 export type { ContractRunner, ContractTarget, ExpectedGap } from './target.js';
@@ -30,6 +31,7 @@ export const defineContractSuite = (target: ContractTarget, runner: ContractRunn
     defineNegatives(session, timed);
     defineReferences(session, timed);
     defineRefusals(session, timed);
+    defineSplitting(session, timed);
     defineLifecycle(session, timed);
   });
 };

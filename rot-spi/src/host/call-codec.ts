@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { BoundKey, RootCallName, RootDescription, RootHealth, VerificationKey } from '../contract.js';
 import { ROOT_FAULT_CODES, RootFault, type RootFaultCode } from '../fault.js';
-import { ALGORITHM_NAMES, HASHES, KEY_SPEC_NAMES, KEY_USAGES } from '../vocabulary/index.js';
+import { ALGORITHM_NAMES, HASHES, KEY_SPEC_NAMES, KEY_USAGES, SPLIT_METHODS } from '../vocabulary/index.js';
 import { type ByteReader, type ByteWriter, isBytes, WireError } from './bytes.js';
 import {
   ALGORITHM_CAPABILITY_FIELDS,
   BINDING_FIELDS,
   CALL_NAMES,
   CALLS,
+  CREATED,
   DESCRIPTION_FIELDS,
   HEALTH_FIELDS,
+  KEY_PART_FIELDS,
   NEW_KEY_FIELDS,
   PROVENANCE_FIELDS,
   SPEC_CAPABILITY_FIELDS,
@@ -251,6 +253,7 @@ const CODECS: { readonly [kind: string]: Codec } = (() => {
       'invalid-argument',
       'kind of multi-part operation',
     ),
+    splitMethod: oneOf(SPLIT_METHODS, 'invalid-argument', 'method of splitting'),
     rootKind: oneOf(['software', 'pkcs11', 'cloud-envelope'], 'invalid-argument', 'kind of root'),
     healthState: oneOf(['ready', 'degraded', 'unavailable'], 'invalid-argument', 'health'),
   } satisfies Record<string, Codec>);
@@ -267,6 +270,9 @@ const addCodec = (kind: string, table: object, wrap: (codec: Codec) => Codec = (
 const binding = addCodec('binding', BINDING_FIELDS);
 addCodec('provenance', PROVENANCE_FIELDS);
 addCodec('newKey', NEW_KEY_FIELDS);
+addCodec('newKeys', NEW_KEY_FIELDS, listOf);
+addCodec('keyParts', KEY_PART_FIELDS, listOf);
+addCodec('createdKeys', CREATED, listOf);
 addCodec('specCapabilities', SPEC_CAPABILITY_FIELDS, listOf);
 addCodec('algorithmCapabilities', ALGORITHM_CAPABILITY_FIELDS, listOf);
 
@@ -325,6 +331,8 @@ export const TABLE_DIGEST: string = createHash('sha256')
       BINDING_FIELDS,
       PROVENANCE_FIELDS,
       NEW_KEY_FIELDS,
+      KEY_PART_FIELDS,
+      SPLIT_METHODS,
       SPEC_CAPABILITY_FIELDS,
       ALGORITHM_CAPABILITY_FIELDS,
       ALGORITHM_NAMES,

@@ -1,7 +1,9 @@
 import type {
   AlgorithmCapability,
   BoundKey,
+  CreatedKey,
   KeyBinding,
+  KeyPart,
   KeyProvenance,
   MaterialFormat,
   NewKey,
@@ -13,7 +15,7 @@ import type {
   SpecCapability,
   VerificationKey,
 } from '../contract.js';
-import type { Algorithm, Approval, HashName, KeySpec, KeyUsage } from '../vocabulary/index.js';
+import type { Algorithm, Approval, HashName, KeySpec, KeyUsage, SplitMethod } from '../vocabulary/index.js';
 
 /**
  * Every call that can cross the process boundary, field by field. The types force the table to be complete: a field
@@ -49,33 +51,41 @@ type KindOf<V> = [V] extends [boolean]
                         ? 'format'
                         : [V] extends ['der' | 'p1363']
                           ? 'signatureEncoding'
-                          : [V] extends [OperationKind]
-                            ? 'operationKind'
-                            : [V] extends [Approval]
-                              ? 'approval'
-                              : [V] extends [RootDescription['kind']]
-                                ? 'rootKind'
-                                : [V] extends [RootHealth['state']]
-                                  ? 'healthState'
-                                  : [V] extends [string]
-                                    ? 'text'
-                                    : [V] extends [readonly KeySpec[]]
-                                      ? 'specs'
-                                      : [V] extends [readonly HashName[]]
-                                        ? 'hashes'
-                                        : [V] extends [readonly RootCallName[]]
-                                          ? 'powers'
-                                          : [V] extends [readonly AlgorithmCapability[]]
-                                            ? 'algorithmCapabilities'
-                                            : [V] extends [readonly SpecCapability[]]
-                                              ? 'specCapabilities'
-                                              : [V] extends [readonly KeyUsage[]]
-                                                ? 'usages'
-                                                : [V] extends [Readonly<Record<string, string>>]
-                                                  ? 'texts'
-                                                  : V extends object
-                                                    ? FieldTable<V>
-                                                    : never;
+                          : [V] extends [SplitMethod]
+                            ? 'splitMethod'
+                            : [V] extends [OperationKind]
+                              ? 'operationKind'
+                              : [V] extends [Approval]
+                                ? 'approval'
+                                : [V] extends [RootDescription['kind']]
+                                  ? 'rootKind'
+                                  : [V] extends [RootHealth['state']]
+                                    ? 'healthState'
+                                    : [V] extends [string]
+                                      ? 'text'
+                                      : [V] extends [readonly KeySpec[]]
+                                        ? 'specs'
+                                        : [V] extends [readonly NewKey[]]
+                                          ? 'newKeys'
+                                          : [V] extends [readonly KeyPart[]]
+                                            ? 'keyParts'
+                                            : [V] extends [readonly CreatedKey[]]
+                                              ? 'createdKeys'
+                                              : [V] extends [readonly HashName[]]
+                                                ? 'hashes'
+                                                : [V] extends [readonly RootCallName[]]
+                                                  ? 'powers'
+                                                  : [V] extends [readonly AlgorithmCapability[]]
+                                                    ? 'algorithmCapabilities'
+                                                    : [V] extends [readonly SpecCapability[]]
+                                                      ? 'specCapabilities'
+                                                      : [V] extends [readonly KeyUsage[]]
+                                                        ? 'usages'
+                                                        : [V] extends [Readonly<Record<string, string>>]
+                                                          ? 'texts'
+                                                          : V extends object
+                                                            ? FieldTable<V>
+                                                            : never;
 
 /** One row per field; a trailing `?` says that the field may be absent, exactly where the contract says so. */
 export type FieldTable<T> = [keyof T] extends [never]
@@ -121,7 +131,7 @@ const DERIVING = {
   cipher: 'algorithm?',
   iv: 'bytes?',
 } as const;
-const CREATED = {
+export const CREATED = {
   reference: 'bytes',
   publicKey: 'bytes?',
   bits: 'uint',
@@ -181,10 +191,20 @@ export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
     lost: 'unless-external',
   },
   derive: {
-    request: { key: 'key', algorithm: 'algorithm', newKey: 'newKey', ...DERIVING },
+    request: { key: 'key', algorithm: 'algorithm', newKey: 'newKey', dataKey: 'key?', ...DERIVING },
     response: CREATED,
     lost: 'unless-external',
     heavy: ({ algorithm }) => String(algorithm).startsWith('pbkdf2'),
+  },
+  splitKey: {
+    request: { key: 'key', method: 'splitMethod', threshold: 'uint', prime: 'bytes?', newKeys: 'newKeys' },
+    response: { parts: 'createdKeys' },
+    lost: 'unless-external',
+  },
+  joinKey: {
+    request: { parts: 'keyParts', method: 'splitMethod', threshold: 'uint', prime: 'bytes?', newKey: 'newKey' },
+    response: CREATED,
+    lost: 'unless-external',
   },
   agree: {
     request: { key: 'key', algorithm: 'algorithm', peerPublicKey: 'bytes', newKey: 'newKey', kdf: 'algorithm?', ...DERIVING },
@@ -278,3 +298,4 @@ export const BINDING_FIELDS: FieldTable<KeyBinding> = {
 };
 export const PROVENANCE_FIELDS: FieldTable<KeyProvenance> = { local: 'flag', alwaysSensitive: 'flag', neverExtractable: 'flag' };
 export const NEW_KEY_FIELDS: FieldTable<NewKey> = { binding: 'binding', length: 'uint?' };
+export const KEY_PART_FIELDS: FieldTable<KeyPart> = { key: 'key', part: 'uint' };
