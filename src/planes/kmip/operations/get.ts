@@ -44,11 +44,14 @@ const wrapTypeOf = (payload: Fields): 'NotWrapped' | 'AsRegistered' | undefined 
 const opened = async (block: StoredBlock, exported: Exported, { call }: Retrieval): Promise<{ block: StoredBlock; exported: Exported }> => {
   const data = block.wrapping as Fields;
   const wrapping = await readWrapping(data, call);
-  const plainBytes = block.holds === 'ttlv';
-  const value = plainBytes && !wrapping.encoded ? bytesOf(decodeKeyValue(exported.material, '2.1')) : exported.material;
-  const { bytes, encoded } = await unwrapValue(wrapping, data, value, call);
   const { wrapping: _, ...rest } = block;
-  if (plainBytes) return { block: { ...rest, holds: 'ttlv' }, exported };
+  // TC-WRAP-2 puts the encrypted bytes in the Key Material of a structure; what is only signed is a structure anyway.
+  const structured = block.holds === 'ttlv' ? decodeKeyValue(exported.material, '2.1') : undefined;
+  const whole = structured !== undefined && wrapping.encryption === undefined && wrapping.encoded;
+  const signed = whole ? encodeKeyValue(structured, call.version) : undefined;
+  const value = signed ?? (structured === undefined ? exported.material : bytesOf(structured));
+  const { bytes, encoded } = await unwrapValue(wrapping, data, value, call);
+  if (structured !== undefined && wrapping.encryption === undefined) return { block: { ...rest, holds: 'ttlv' }, exported };
   return { block: { ...rest, holds: encoded ? 'ttlv' : 'bytes' }, exported: { format: 'opaque', material: bytes } };
 };
 
