@@ -5,15 +5,20 @@ export interface FirstWords {
   readonly database: string;
   readonly roots: readonly { readonly id: string; readonly state: string; readonly detail?: string | undefined }[];
   readonly defaultRoot: string;
+  readonly kmip?:
+    | { readonly addresses: readonly { readonly name: string; readonly address: string }[]; readonly problem: string | undefined }
+    | undefined;
   /** Only on the very first start: shown once, here, and never again. */
   readonly token: string | undefined;
 }
 
-export function firstWords({ url, dataDir, database, roots, defaultRoot, token }: FirstWords): string {
+export function firstWords({ url, dataDir, database, roots, defaultRoot, token, kmip }: FirstWords): string {
   const rootOption = roots.some((r) => r.id === 'softhsm') && defaultRoot !== 'softhsm' ? ' --root softhsm' : '';
   const lines = [
     '',
     `Aegis is ready at ${url}   (interactive API docs: ${url}/docs)`,
+    ...(kmip?.addresses ?? []).map((plane) => `  ${plane.name.padEnd(10)} ${plane.address}`),
+    ...(kmip?.problem === undefined ? [] : [`  kmip       not served: ${kmip.problem}. Choose another with AEGIS_KMIP_PORT.`]),
     `  data       ${dataDir}`,
     `  database   ${database}`,
     ...roots.map(

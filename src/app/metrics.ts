@@ -10,6 +10,8 @@ export interface Metrics {
     durationUs: number,
     rootId: string | undefined,
   ) => void;
+  /** One item of a KMIP batch. */
+  readonly kmipItem: (operation: string, outcome: string, durationMs: number) => void;
   readonly hostEvent: (root: string, kind: string) => void;
   /** Values read at scrape time. */
   readonly watch: (
@@ -50,6 +52,19 @@ export function makeMetrics(version: string): Metrics {
     labelNames: ['root', 'event'],
     registers: [registry],
   });
+  const kmipItems = new Counter({
+    name: 'aegis_kmip_items_total',
+    help: 'Batch items of KMIP requests by operation and outcome (success or Result Reason).',
+    labelNames: ['operation', 'outcome'],
+    registers: [registry],
+  });
+  const kmipSeconds = new Histogram({
+    name: 'aegis_kmip_item_duration_seconds',
+    help: 'Time of one batch item of a KMIP request.',
+    labelNames: ['operation'],
+    buckets: [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
   // Label sets are few and repeat on every call: the resolved children are kept.
   const counters = new Map<string, Counter.Internal>();
   const timers = new Map<string, Histogram.Internal<string>>();
@@ -69,6 +84,10 @@ export function makeMetrics(version: string): Metrics {
         timers.set(timerKey, timer);
       }
       timer.observe(durationUs / 1_000_000);
+    },
+    kmipItem(operation, outcome, durationMs) {
+      kmipItems.inc({ operation, outcome });
+      kmipSeconds.observe({ operation }, durationMs / 1_000);
     },
     hostEvent: (root, kind) => hosts.inc({ root, event: kind }),
     watch(name, help, labels, read) {

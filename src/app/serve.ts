@@ -6,6 +6,7 @@ import { makeRestServer } from '../planes/rest/index.js';
 import type { Config } from './config/load.js';
 import { lockDataDirectory, openDataDirectory, writeFileDurably } from './data-directory.js';
 import { firstWords } from './first-words.js';
+import { type RunningKmip, startKmip } from './kmip.js';
 import { makeLogger } from './log.js';
 import { provisionSoftHsmRoot } from './roots.js';
 import { type Core, openCore } from './service.js';
@@ -18,6 +19,7 @@ const STOP_TIMEOUT_MS = 20_000;
 export interface RunningService {
   readonly url: string;
   readonly core: Core;
+  readonly kmip: RunningKmip | undefined;
   stop(): Promise<void>;
 }
 
@@ -88,12 +90,18 @@ async function start(config: Config, log: Logger): Promise<RunningService> {
       throw portError(host, port, error.code);
     });
     const url = address.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]');
-    core.setPlanes([{ name: 'rest', address: url }]);
+    const showPlanes = (more: RunningKmip['addresses']): void => core.setPlanes([{ name: 'rest', address: url }, ...more]);
+    showPlanes([]);
+    const kmip = await startKmip(config, core, log, showPlanes).catch(async (error: unknown) => {
+      await rest.close();
+      throw error;
+    });
     return {
       url,
       core,
+      kmip,
       async stop() {
-        await rest.close();
+        await Promise.all([rest.close(), kmip?.stop()]);
         await core.stop();
       },
     };
@@ -113,6 +121,7 @@ async function show(config: Config, running: RunningService): Promise<void> {
       roots: views.map(({ id, state, detail }) => ({ id, state, detail })),
       defaultRoot: config.defaultRoot,
       token: running.core.firstToken,
+      kmip: running.kmip,
     }),
   );
 }
@@ -145,7 +154,11 @@ export async function serve(given: Config, options: { readonly hsm: boolean }): 
   try {
     const config = await withSoftHsm(given, options.hsm);
     const running = await start(config, log);
-    writeFileDurably(config.dataDir, 'service.json', `${JSON.stringify({ url: running.url, pid: process.pid })}\n`);
+    writeFileDurably(
+      config.dataDir,
+      'service.json',
+      `${JSON.stringify({ url: running.url, pid: process.pid, kmip: running.kmip?.addresses ?? [] })}\n`,
+    );
     await show(config, running);
     await signalled;
     rmSync(join(config.dataDir, 'service.json'), { force: true });

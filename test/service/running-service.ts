@@ -56,7 +56,14 @@ export async function startService(options: StartOptions = {}): Promise<RunningS
   const dataDir = options.dataDir ?? temporaryDataDir();
   const port = options.port ?? (await freePort());
   const child = spawn(process.execPath, [AEGIS, 'up', ...(options.args ?? [])], {
-    env: userEnvironment({ AEGIS_DATA_DIR: dataDir, AEGIS_REST_PORT: String(port), ...options.env }),
+    env: userEnvironment({
+      AEGIS_DATA_DIR: dataDir,
+      AEGIS_REST_PORT: String(port),
+      // Many services run beside one another in tests.
+      AEGIS_KMIP_PORT: '0',
+      AEGIS_KMIP_HTTPS_PORT: '0',
+      ...options.env,
+    }),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';

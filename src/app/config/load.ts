@@ -3,6 +3,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { parseDocument } from 'yaml';
+import { type KmipConfig, resolveKmip } from './kmip.js';
 import { type ConfigFile, ConfigSchema, type RootSettings, RootSettingsSchema } from './schema.js';
 
 /** What the service runs with: file, then environment, then flags, the later the stronger. */
@@ -14,6 +15,7 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   readonly maxConnections: number;
   readonly rest: Required<Omit<NonNullable<ConfigFile['rest']>, 'tls'>> & { readonly tls: NonNullable<ConfigFile['rest']>['tls'] };
+  readonly kmip: KmipConfig;
   readonly roots: Readonly<Record<string, RootSettings>>;
   readonly defaultRoot: string;
   readonly policyDirectory: string | undefined;
@@ -53,6 +55,9 @@ export const ENVIRONMENT = {
   AEGIS_DATABASE_URL: 'External PostgreSQL ≥ 14, e.g. `postgres://user@host/db`. Default: a private server.',
   AEGIS_REST_HOST: 'Address the REST plane listens on. Default `127.0.0.1`.',
   AEGIS_REST_PORT: 'Port of the REST plane. Default 8420.',
+  AEGIS_KMIP_HOST: 'Address the KMIP plane listens on. Default `127.0.0.1`.',
+  AEGIS_KMIP_PORT: 'Port of the KMIP plane (TTLV over TLS). Default 5696; 0 = any free port.',
+  AEGIS_KMIP_HTTPS_PORT: 'Port of the KMIP plane’s HTTPS binding. Default 5697; 0 = any free port.',
   AEGIS_DEFAULT_ROOT: 'Root of trust for new keys that do not name one.',
   AEGIS_NODE_ID: 'Stable name of this node.',
   AEGIS_LOG_LEVEL: 'trace, debug, info, warn, error, fatal or silent. Default `info`.',
@@ -221,6 +226,15 @@ export function loadConfig(flags: ConfigFlags = {}, env: NodeJS.ProcessEnv = pro
       port: pick('rest.port', portFromFlag, 'AEGIS_REST_PORT', portFromEnv, file.rest?.port, DEFAULT_REST.port),
       tls: file.rest?.tls,
     },
+    kmip: resolveKmip(
+      file.kmip,
+      {
+        host: env.AEGIS_KMIP_HOST || undefined,
+        port: env.AEGIS_KMIP_PORT === undefined ? undefined : parsePort(env.AEGIS_KMIP_PORT, 'AEGIS_KMIP_PORT'),
+        httpsPort: env.AEGIS_KMIP_HTTPS_PORT === undefined ? undefined : parsePort(env.AEGIS_KMIP_HTTPS_PORT, 'AEGIS_KMIP_HTTPS_PORT'),
+      },
+      dataDir,
+    ),
     roots,
     defaultRoot,
     policyDirectory: file.policies?.directory === undefined ? undefined : resolve(dataDir, file.policies.directory),

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { KmipSchema } from './kmip.js';
 
 /**
  * The configuration file (`aegis.yaml` in the data directory, or `--config`, or `AEGIS_CONFIG`), as one schema:
@@ -173,6 +174,7 @@ export const ConfigSchema = Type.Object(
         closed,
       ),
     ),
+    kmip: Type.Optional(KmipSchema),
     roots: Type.Optional(
       Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$' }), RootSettingsSchema, {
         description: 'Roots of trust by name. Default: one software root named `software`.',

@@ -13,6 +13,20 @@ export const CONFIG_TEMPLATE = `# Aegis configuration. Relative paths mean: rela
 #    clientCa: tls/clients-ca.pem
 #    clientCertificates: optional   # off | optional | required
 
+#kmip:
+#  host: 127.0.0.1
+#  port: 5696
+#  httpsPort: 5697
+#  # Names under which clients reach this server, for the certificate that Aegis issues itself.
+#  names: [kmip.example.org]
+#  # Or certificate and authorities of your own:
+#  tls:
+#    certificate: tls/kmip.pem
+#    key: tls/kmip-key.pem
+#    clientCa: tls/kmip-clients-ca.pem
+#  clientCertificates: required   # required | optional (username and password instead)
+#  clientEku: if-present          # required | if-present | ignored
+
 #database:
 #  # The URL holds a password: keep it in a file or the environment.
 #  url: { file: /etc/aegis/database-url }

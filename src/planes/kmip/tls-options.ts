@@ -17,19 +17,22 @@ type Pem = string | Buffer;
 
 /** What the plane proves itself with and whom it believes, PEM. */
 export interface KmipTls {
-  readonly key: Pem;
-  /** Certificate and chain. */
-  readonly cert: Pem;
+  /** One for each kind of key; the client's offer decides which is used. */
+  readonly key: Pem | readonly Pem[];
+  /** Certificate and chain, for each key. */
+  readonly cert: Pem | readonly Pem[];
   /** Authorities of client certificates. */
   readonly ca: Pem | readonly Pem[];
   readonly crl?: Pem | readonly Pem[];
 }
 
+const all = (pem: Pem | readonly Pem[]): Pem[] => (typeof pem === 'string' || Buffer.isBuffer(pem) ? [pem] : [...pem]);
+
 export const secureContextOf = (tls: KmipTls): TlsOptions => ({
-  key: tls.key,
-  cert: tls.cert,
-  ca: Array.isArray(tls.ca) ? [...(tls.ca as readonly Pem[])] : (tls.ca as Pem),
-  ...(tls.crl === undefined ? {} : { crl: Array.isArray(tls.crl) ? [...(tls.crl as readonly Pem[])] : (tls.crl as Pem) }),
+  key: all(tls.key),
+  cert: all(tls.cert),
+  ca: all(tls.ca),
+  ...(tls.crl === undefined ? {} : { crl: all(tls.crl) }),
   minVersion: 'TLSv1.2',
   maxVersion: 'TLSv1.3',
   ciphers: CIPHERS,
