@@ -282,8 +282,12 @@ const signOptions = ({ data, prehashed, saltLength }: RootRequest<'sign'> | Root
   ...(saltLength === undefined ? {} : { saltLength }),
 });
 
-/** ECDSA as DER, which providers speak; undefined when r‖s does not have the size of the curve. */
+/**
+ * ECDSA as DER, which providers speak; undefined when r‖s does not have the size of the curve, or is not the one encoding of two integers:
+ * Go's reader lets a third one pass.
+ */
 const asDer = ({ algorithm, encoding, signature }: RootRequest<'verify'>, scalarBytes: number): Uint8Array | undefined => {
-  if (!algorithm.startsWith('ecdsa') || encoding !== 'p1363') return signature;
+  if (!algorithm.startsWith('ecdsa')) return signature;
+  if (encoding !== 'p1363') return derToP1363(signature, scalarBytes) === undefined ? undefined : signature;
   return signature.length === scalarBytes * 2 ? p1363ToDer(signature) : undefined;
 };

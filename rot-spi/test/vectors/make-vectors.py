@@ -205,7 +205,7 @@ for bits in (1024, 2048, 3072, 4096):
             m = HASH[h]; n = m.digest_size
             signatures.append(dict(id=f'RSA-{bits} PSS {h}', spec=f'rsa-{bits}', algorithm=f'rsa-pss-{h}', privateKey=priv, publicKey=pub, data=b'sample', signature=keep(f'pss {bits} {h}', lambda: key.sign(b'sample', padding.PSS(padding.MGF1(m), n), m))))
 key = RSA[2048]; pub = spki(key.public_key()); priv = pkcs8(key)
-for salt, parameter in ((0, 'pss-salt-length'), (20, 'pss-salt-length'), (100, 'pss-salt-length')):
+for salt, parameter in ((0, 'pss-salt-zero'), (20, 'pss-salt-length'), (100, 'pss-salt-length')):
     signatures.append(dict(id=f'RSA-2048 PSS sha256, salt of {salt}', spec='rsa-2048', algorithm='rsa-pss-sha256', privateKey=priv, publicKey=pub, data=b'sample', saltLength=salt, parameter=parameter, signature=keep(f'pss salt {salt}', lambda: key.sign(b'sample', padding.PSS(padding.MGF1(hashes.SHA256()), salt), hashes.SHA256()))))
 signatures.append(dict(id='RSA-2048 PSS sha256, MGF1 sha1', spec='rsa-2048', algorithm='rsa-pss-sha256', privateKey=priv, publicKey=pub, data=b'sample', mgf1Hash='sha1', parameter='pss-mgf1-hash', signature=keep('pss mgf1', lambda: key.sign(b'sample', padding.PSS(padding.MGF1(hashes.SHA1()), 32), hashes.SHA256()))))
 

@@ -49,6 +49,9 @@ const toFault = (answer: JsonAnswer, where: string): Error => {
   const said = errorsOf(answer);
   const detail = said === '' ? `status ${answer.status}` : said;
   if (isSealed(answer)) return new RootFault('sealed', `${where} is sealed`, 'Unseal it; this root opens again by itself.');
+  // Transit reports an RSA ciphertext that does not decrypt as an error of its own.
+  if (answer.status === 500 && /rsa decrypt|decryption error/i.test(said))
+    return new RootFault('decryption-failed', 'the ciphertext does not decrypt under this key');
   if (BUSY.has(answer.status)) {
     const fault = new RootFault('unavailable', `${where} could not answer: ${detail}`, 'See its own log; the call may be tried again.');
     return new Retryable(fault, answer.retryAfterMs);

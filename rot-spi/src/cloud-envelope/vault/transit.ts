@@ -128,6 +128,8 @@ export const makeTransit = (
 
   const signingBody = (request: CloudSign): Record<string, unknown> => {
     const { algorithm, data, prehashed, saltLength } = request;
+    // Go's rsa.PSSSaltLengthAuto is 0: the longest salt when signing, any when verifying.
+    if (saltLength === 0) throw new RootFault('unsupported', 'Transit cannot be asked for a PSS salt of no bytes');
     const { hash } = ALGORITHMS[algorithm];
     return {
       input: base64(data),
