@@ -3,6 +3,7 @@ import { ACCESS_COMMANDS } from './commands/access.js';
 import { CERTIFICATE_COMMANDS } from './commands/certificates.js';
 import { CRYPTO_COMMANDS } from './commands/crypto.js';
 import { KEY_COMMANDS } from './commands/keys.js';
+import { KMIP_COMMANDS } from './commands/kmip.js';
 import { MATERIAL_COMMANDS } from './commands/material.js';
 import { RECORD_COMMANDS } from './commands/records.js';
 import { SERVICE_COMMANDS } from './commands/service.js';
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   ...CRYPTO_COMMANDS,
   ...ACCESS_COMMANDS,
   ...CERTIFICATE_COMMANDS,
+  ...KMIP_COMMANDS,
   ...RECORD_COMMANDS,
   completion,
 ];

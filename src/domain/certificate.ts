@@ -14,6 +14,11 @@ export const CERTIFICATE_ATTRIBUTES = {
   issued: 'x-aegis-issued',
   /** On a certificate issued here for a principal: whoever presents it is that principal while the object is active. */
   principal: 'x-aegis-certificate-principal',
+  /**
+   * On what the service keeps for itself (authorities, certificates that stand for principals): true. Locate leaves it out,
+   * so that a client which takes all it finds never meets a key that is not its own, and only administrators change it.
+   */
+  service: 'x-aegis-service',
   purposes: 'x-aegis-certificate-purposes',
   altNames: 'x-aegis-x509-alt-names',
   subject: 'x-aegis-x509-subject',

@@ -175,6 +175,13 @@ interface Issued {
   readonly row: ObjectVersion;
 }
 
+/** KMIP Certify makes a client's own object, like any certificate of a managed key; what else is issued is an identity. */
+const belongsToService = (call: Call, wanted: Wanted): boolean => {
+  if (wanted.principalId !== undefined) return true;
+  if (call.operation === 'renew-certificate') return call.target?.object.attributes[CA.service] === true;
+  return call.plane !== 'kmip' && (call as IssueCall).request.subjectKey === undefined;
+};
+
 /** The certificate as a managed object: its state is what the identity engine goes by. */
 const toObject = async (
   parts: Pick<KeyParts, 'objects'>,
@@ -202,6 +209,7 @@ const toObject = async (
         ...facts,
         [CA.issued]: true,
         [CA.issuedBy]: key.id,
+        ...(belongsToService(call, wanted) ? { [CA.service]: true } : {}),
         [CA.purposes]: wanted.purposes,
         ...(wanted.names.length === 0 ? {} : { [CA.altNames]: wanted.names }),
         ...(wanted.principalId === undefined ? {} : { [CA.principal]: wanted.principalId }),

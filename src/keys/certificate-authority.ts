@@ -111,7 +111,7 @@ const makeAuthorityKey = async (parts: KeyParts, call: CreateCall, spec: KeySpec
       usage: ['sign', 'verify', 'certificate-sign', 'crl-sign'],
       rootId: root.id,
       protection: root.protection,
-      reserved: { [CA.authority]: true },
+      reserved: { [CA.authority]: true, [CA.service]: true },
     },
   );
   const made = await parts.roots.call(root.id, 'generateKeyPair', { binding: bindingOf(drafted, 1) });
@@ -137,7 +137,7 @@ const certificateObject = async (
       usage: ['verify'],
       rootId: key.rootId,
       protection: key.protection,
-      reserved: { ...read.facts, [CA.authority]: true, [CA.authorityKey]: key.id },
+      reserved: { ...read.facts, [CA.authority]: true, [CA.service]: true, [CA.authorityKey]: key.id },
       content: der,
     },
   );

@@ -25,7 +25,7 @@ const admitted = (object: ManagedObject, group: LifecycleGroup, archivedAllowed:
   if (refusal !== undefined) throw refusal;
 };
 
-type AnyCall = Pick<AuthorizedCall<OperationName>, 'operation' | 'target' | 'others' | 'now' | 'tenant'>;
+type AnyCall = Pick<AuthorizedCall<OperationName>, 'operation' | 'target' | 'others' | 'now' | 'tenant' | 'principal' | 'authentication'>;
 
 /** An import-wrapping key unwraps imports until it expires, and does nothing else, whatever its usage mask says. */
 const IMPORT_KEY_OPERATIONS: readonly OperationName[] = [
@@ -70,6 +70,20 @@ const authorityKeyStays = (object: ManagedObject, operation: OperationName): voi
   });
 };
 
+/** What of an object of the service's own anybody may do whom policy lets: look at it, and use its public half. */
+const LOOKING: readonly OperationName[] = ['get-object', 'get-public-key', 'key-evidence', 'export-key', 'verify'];
+/**
+ * Authorities, and certificates that stand for principals, belong to nobody's own keys: a role that may do everything with
+ * keys (a storage array's) must not be able to revoke the certificate of its neighbour. Operations on certificates have their
+ * own actions in policy.
+ */
+const serviceObjectStays = (object: ManagedObject, call: AnyCall): void => {
+  if (object.attributes[CERTIFICATE_ATTRIBUTES.service] !== true) return;
+  if (LOOKING.includes(call.operation) || OPERATION_TABLE[call.operation].action.startsWith('certificates:')) return;
+  if (call.authentication.method === 'internal' || call.principal.roles.includes('admin')) return;
+  throw fail('permission-denied', 'The object belongs to the service’s own certificates.', { next: 'Ask an administrator.' });
+};
+
 /** The call's target, admitted once more for the operation (or the group) at hand. */
 export const targetOf = (call: AnyCall, group?: LifecycleGroup): LoadedObject => {
   const { target } = call;
@@ -79,6 +93,7 @@ export const targetOf = (call: AnyCall, group?: LifecycleGroup): LoadedObject =>
   admitted(target.object, group ?? row.lifecycle, row.archivedAllowed, call.now);
   importKeyStays(target.object, call.operation);
   authorityKeyStays(target.object, call.operation);
+  serviceObjectStays(target.object, call);
   return target;
 };
 
@@ -92,6 +107,7 @@ export const otherOf = (call: AnyCall, field: string): LoadedObject => {
   admitted(other.object, row?.lifecycle ?? 'protect', false, call.now);
   importKeyStays(other.object, call.operation);
   authorityKeyStays(other.object, call.operation);
+  serviceObjectStays(other.object, call);
   return other;
 };
 

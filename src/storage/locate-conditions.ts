@@ -1,4 +1,4 @@
-import type { LocateFilter } from '../domain/index.js';
+import { CERTIFICATE_ATTRIBUTES, type LocateFilter } from '../domain/index.js';
 
 const DATE_COLUMNS = {
   created: 'o.created',
@@ -61,6 +61,9 @@ export const locateConditions = (tenant: string, filter: LocateFilter): { readon
     where.push(`o.tags @> ${parameter(JSON.stringify(filter.tags))}::jsonb AND o.tags <> '{}'::jsonb`);
   if (filter.attributes !== undefined && !isEmpty(filter.attributes))
     where.push(`o.attributes @> ${parameter(JSON.stringify(filter.attributes))}::jsonb AND o.attributes <> '{}'::jsonb`);
+  // What the service keeps for itself is found by its own attributes only.
+  if (!Object.keys(filter.attributes ?? {}).some((name) => name.startsWith('x-aegis-')))
+    where.push(`NOT (o.attributes ? '${CERTIFICATE_ATTRIBUTES.service}')`);
   if (filter.link !== undefined)
     where.push(
       `o.links @> ${parameter(JSON.stringify([{ type: filter.link.type, target: filter.link.target }]))}::jsonb AND o.links <> '[]'::jsonb`,

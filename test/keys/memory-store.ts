@@ -45,7 +45,8 @@ export class MemoryStore implements Pick<ObjectStore, 'load' | 'locate' | 'count
         o.tenant === tenant &&
         (filter.name === undefined || o.names.includes(filter.name)) &&
         (filter.types === undefined || filter.types.includes(o.type)) &&
-        (filter.states === undefined || filter.states.includes(o.state)),
+        (filter.states === undefined || filter.states.includes(o.state)) &&
+        Object.entries(filter.attributes ?? {}).every(([name, value]) => o.attributes[name] === value),
     );
     return { items: structuredClone(items.slice(0, page.limit)) };
   }

@@ -101,10 +101,12 @@ const certificateOf = (answer: Body): string => {
 };
 const put = (path: string, pem: string, terminal: Terminal): Promise<void> => writeOutput(path, terminal, [Buffer.from(pem)], 0o600);
 
-async function caOf(session: Session, authority: unknown): Promise<string> {
+/** The issuer, and then every other active authority of the tenant: one of them may have issued the server's certificate. */
+async function authoritiesOf(session: Session, issuer: unknown): Promise<string[]> {
   const { body } = await callApi(session, 'GET', '/v1/certificates/authorities');
-  const { items } = body as { items: { id: string; certificate: string }[] };
-  return items.find((item) => item.id === authority)?.certificate ?? '';
+  const { items } = body as { items: { id: string; state: string; certificate: string }[] };
+  const own = items.filter((item) => item.id === issuer);
+  return [...own, ...items.filter((item) => item.id !== issuer && item.state === 'active')].map((item) => item.certificate);
 }
 
 const passphraseOf = async ({ text }: Invocation, terminal: Terminal): Promise<string> => {
@@ -148,15 +150,20 @@ const issue: Command = {
       ...(await holderOf(invocation, session)),
       csr: toPem('CERTIFICATE REQUEST', fresh.csr),
     });
-    const ca = await caOf(session, answer['authority']);
+    const authorities = await authoritiesOf(session, answer['authority']);
     if (text['pkcs12'] !== undefined) {
-      const bytes = toPkcs12({ key: fresh.key, certificates: [certificateOf(answer), ca], name: cn, passphrase: passphrase ?? '' });
+      const bytes = toPkcs12({
+        key: fresh.key,
+        certificates: [certificateOf(answer), ...authorities.slice(0, 1)],
+        name: cn,
+        passphrase: passphrase ?? '',
+      });
       writeNewSecret(text['pkcs12'], bytes);
       show(answer, invocation, terminal, { pkcs12: text['pkcs12'] });
       return EXIT.ok;
     }
     await put(`${prefix}.pem`, certificateOf(answer), terminal);
-    await put(`${prefix}-ca.pem`, ca, terminal);
+    await put(`${prefix}-ca.pem`, authorities.join(''), terminal);
     show(answer, invocation, terminal, { certificateFile: `${prefix}.pem`, keyFile, caFile: `${prefix}-ca.pem` });
     return EXIT.ok;
   },

@@ -3,7 +3,7 @@ import { word } from './schema-kinds.js';
 
 /** Rows of the pages without an operation, for registration, OpenAPI and the reference. */
 export interface PageRow {
-  readonly id: 'live' | 'ready' | 'metrics' | 'jwks' | 'openapi' | 'docs';
+  readonly id: 'live' | 'ready' | 'metrics' | 'jwks' | 'crl' | 'openapi' | 'docs';
   readonly path: string;
   readonly summary: string;
   readonly description: string;
@@ -48,6 +48,14 @@ export const PAGES: readonly PageRow[] = [
       'JSON Web Key Set (RFC 7517) of the active and deactivated keys tagged `publish=jwks`, newest five versions each, `kid` = `id@version`. Kept for up to 30 seconds.',
     media: 'application/jwk-set+json',
     schema: Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.Unknown())) }, { title: 'JwkSet' }),
+  },
+  {
+    id: 'crl',
+    path: '/.well-known/crl',
+    summary: 'Certificate revocation list',
+    description:
+      'DER (RFC 5280 §5) of the issuing authority of the tenant `default`, or of the one named by `?authority=ID`. Kept for up to 30 seconds.',
+    media: 'application/pkix-crl',
   },
   { id: 'openapi', path: '/openapi.json', summary: 'This description', description: 'OpenAPI 3.1.', media: 'application/json' },
   { id: 'docs', path: '/docs', summary: 'Interactive description', description: 'Served from local files only.', media: 'text/html' },

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { makeCrlPage } from './crl.js';
 import { makeJwks } from './jwks.js';
 import { toOpenApi } from './openapi.js';
 import { PAGES, type PageRow } from './page-rows.js';
@@ -74,6 +75,11 @@ export function registerPages(app: FastifyInstance, options: RestOptions): void 
   app.get(page('jwks').path, async (request, reply) => {
     const body = await jwks(request.id);
     return reply.header('cache-control', 'public, max-age=60').header('content-type', 'application/jwk-set+json').send(body);
+  });
+  const crl = makeCrlPage(options.service, options.jwksTenant ?? 'default');
+  app.get(page('crl').path, async (request, reply) => {
+    const body = await crl((request.query as { readonly authority?: unknown }).authority, request.id);
+    return reply.header('cache-control', 'public, max-age=60').header('content-type', 'application/pkix-crl').send(body);
   });
   registerDocuments(app, options.version);
 }
