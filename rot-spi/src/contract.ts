@@ -51,8 +51,8 @@ export interface CreatedKey {
   /** Key check value (first 3 bytes, CMAC-zero or SHA-256 of the public key) where the back end can give one. */
   readonly checkValue?: Uint8Array;
   /**
-   * SHA-256 of the material as exportKey gives it, where the back end can make one and the key may be exported (KMIP's Digest). Never of
-   * secret data: a hash of a password would let whoever reads the database guess it.
+   * SHA-256 of the material as exportKey gives it (of an RSA private key: of the RSAPrivateKey inside, RFC 8017 §A.1.2), where the back end
+   * can make one and the key may be exported (KMIP's Digest). Never of secret data: a hash of a password would let whoever reads the database guess it.
    */
   readonly digest?: Uint8Array;
 }

@@ -150,18 +150,27 @@ export const checkDate = (value: unknown, field: string): number => {
   return value;
 };
 
-const DATE_ORDER = ['activation', 'processStart', 'protectStop', 'deactivation'] as const;
-/** KMIP 1.4 §3.24–3.27: activation ≤ process start ≤ protect stop ≤ deactivation. */
-export const checkDateOrder = (dates: Partial<Pick<ObjectDates, (typeof DATE_ORDER)[number]>>): void => {
-  let before: { name: string; at: number } | undefined;
-  for (const name of DATE_ORDER) {
-    const at = dates[name];
-    if (at === undefined) continue;
-    checkDate(at, `dates.${name}`);
-    if (before !== undefined && at < before.at) {
-      throw badField(`dates.${name}`, `${name} lies before ${before.name}.`, `Order: ${DATE_ORDER.join(' ≤ ')}.`);
+type SettableDate = 'activation' | 'processStart' | 'protectStop' | 'deactivation';
+/**
+ * KMIP 1.4 §3.24–3.27: nothing before the activation, nothing after the deactivation. Process start and protect stop are
+ * independent: a key may stop protecting before it starts processing (CS-BC-M-14).
+ */
+const DATE_ORDER: readonly (readonly [SettableDate, SettableDate])[] = [
+  ['activation', 'processStart'],
+  ['activation', 'protectStop'],
+  ['activation', 'deactivation'],
+  ['processStart', 'deactivation'],
+  ['protectStop', 'deactivation'],
+];
+export const checkDateOrder = (dates: Partial<Pick<ObjectDates, SettableDate>>): void => {
+  for (const [earlier, later] of DATE_ORDER) {
+    const from = dates[earlier];
+    const to = dates[later];
+    if (from !== undefined) checkDate(from, `dates.${earlier}`);
+    if (to !== undefined) checkDate(to, `dates.${later}`);
+    if (from !== undefined && to !== undefined && to < from) {
+      throw badField(`dates.${later}`, `${later} lies before ${earlier}.`, 'Nothing lies before the activation or after the deactivation.');
     }
-    before = { name, at };
   }
 };
 

@@ -131,7 +131,8 @@ const checkGenerate: RequestCheck<'generateKey'> = (request, can) => {
   if (request.bits === undefined) return request;
   const exact = keyBytes(spec);
   if (exact !== undefined && request.bits !== exact * 8 && request.bits !== spec.bits) throw invalid(`${spec.name} has ${spec.bits} bits`);
-  checkInteger(request.bits, 'bits', MIN_GENERATED_BITS, MAX_SECRET_BYTES * 8);
+  // Secret data is no key: how long a random value has to be is for whoever uses it to say.
+  checkInteger(request.bits, 'bits', spec.shape === 'secret' ? 8 : MIN_GENERATED_BITS, MAX_SECRET_BYTES * 8);
   if (request.bits % 8 !== 0) throw invalid('bits must be a multiple of 8');
   return request;
 };
@@ -203,8 +204,7 @@ const checkDeriving: RequestCheck<'derive'> = (request, can) => {
 
 const EMPTY = new Uint8Array();
 /** What the value of `dataKey` is to a derivation. */
-export const dataField = (algorithm: Algorithm): 'data' | 'info' | 'fixedInput' =>
-  algorithm.endsWith('-derive') ? 'data' : algorithm.startsWith('sp800-108') ? 'fixedInput' : 'info';
+export const dataField = (algorithm: Algorithm): 'data' | 'info' => (algorithm.endsWith('-derive') ? 'data' : 'info');
 
 const checkAgreeing: RequestCheck<'agree'> = (request, can) => {
   const spec = checkBoundKey(request.key);

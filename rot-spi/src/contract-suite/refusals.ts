@@ -190,7 +190,9 @@ export const defineRefusals = (session: Session, { describe, test, expect }: Con
     test('making keys: shape, size and exponent', async () => {
       await invalid('generateKey', { binding: session.binding('ec-p256') }, { binding: session.binding('aes-256'), bits: 128 }, {});
       const open = { binding: session.binding((await session.imports('secret')) ? 'secret' : 'hmac-sha256') };
-      await invalid('generateKey', { ...open, bits: 130 }, { ...open, bits: 64 }, { ...open, bits: 0 });
+      await invalid('generateKey', { ...open, bits: 130 }, { ...open, bits: 4 }, { ...open, bits: 0 });
+      const weak = { binding: session.binding('hmac-sha256') };
+      await invalid('generateKey', { ...weak, bits: 64 });
       await invalid(
         'generateKeyPair',
         { binding: session.binding('aes-256') },

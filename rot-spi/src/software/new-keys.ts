@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { keyBytes } from '../checks/keys.js';
 import type { CreatedKey, KeyBinding, KeyProvenance } from '../contract.js';
 import { RootFault } from '../fault.js';
+import { withZeroised } from '../secret.js';
 import { KEY_SPECS } from '../vocabulary/index.js';
 import { checkValueOf } from './check-value.js';
 import { type KeyMaterial, type Spec, withMaterial } from './key-material.js';
@@ -43,7 +44,7 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
   const spec = specOf(binding);
   let digest: Uint8Array | undefined;
   const reference = withMaterial(material, (bytes) => {
-    digest = digestOf(spec, binding, bytes);
+    digest = digestOf(spec, binding, material, bytes);
     return sealReference(ring, binding, { kind: material.kind, provenance, material: bytes });
   });
   const publicKey = publicHalf(material)?.export({ format: 'der', type: 'spki' });
@@ -59,8 +60,13 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
 };
 
 /** Of exportable keys only: who may read the digest may as well be told the key; and never of secret data, which can be guessed. */
-const digestOf = (spec: Spec, binding: KeyBinding, bytes: Uint8Array): Uint8Array | undefined =>
-  binding.exportable && spec.family !== 'secret' ? createHash('sha256').update(bytes).digest() : undefined;
+const digestOf = (spec: Spec, binding: KeyBinding, material: KeyMaterial, bytes: Uint8Array): Uint8Array | undefined => {
+  if (!binding.exportable || spec.family === 'secret') return undefined;
+  if (spec.family !== 'rsa' || material.kind === 'raw') return sha256(bytes);
+  // KMIP's format for RSA is the RSAPrivateKey inside (RFC 8017 §A.1.2).
+  return withZeroised(material.privateKey.export({ format: 'der', type: 'pkcs1' }), sha256);
+};
+const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
 const ownedSecret = (bytes: Buffer): KeyObject => {
   try {

@@ -11,7 +11,7 @@ interface Tlv {
 }
 
 /** The elements of a constructed value; stops at what is no DER. */
-const elementsOf = (bytes: Uint8Array): readonly Tlv[] => {
+export const elementsOf = (bytes: Uint8Array): readonly Tlv[] => {
   const found: Tlv[] = [];
   let at = 0;
   while (at + 2 <= bytes.length) {

@@ -60,6 +60,9 @@ export const usageLimitsOf = (value: unknown): Pick<UsageLimits, 'unit' | 'total
 const RECORDED: readonly KeyUsage[] = ['export', 'content-commitment', 'certificate-sign', 'crl-sign', 'authenticate', 'unrestricted'];
 const PUBLIC: readonly KeyUsage[] = ['verify', 'encrypt', 'wrap', 'agree', 'derive'];
 
+/** What may be kept without any use. */
+const USELESS: readonly ObjectType[] = ['secret-data', 'opaque-object', 'split-key', 'pgp-key'];
+
 /**
  * The usages of a mask that a key of this kind can have. The mask itself is kept beside them where it says more: KMIP lets a
  * client ask for bits that mean nothing for the key. Unrestricted (2.0) stands for all of them.
@@ -72,7 +75,7 @@ export const usageOfMask = (mask: number, spec: KeySpec | undefined, type: Objec
   const wanted = asked.includes('unrestricted') ? [...acting, 'unrestricted' as const] : asked;
   const kept = KEY_USAGES.filter((usage) => wanted.includes(usage) && (acting.includes(usage) || RECORDED.includes(usage)));
   // The domain wants a key to have a use; `export` is a record only, what decides is `exportable`.
-  return kept.length === 0 && spec !== undefined && KEY_SPECS[spec].shape !== 'secret' ? ['export'] : kept;
+  return kept.length === 0 && !USELESS.includes(type) && (spec === undefined || KEY_SPECS[spec].shape !== 'secret') ? ['export'] : kept;
 };
 
 /** What the reader fills. */
@@ -190,25 +193,34 @@ const READERS: Readonly<Record<string, Reader>> = {
   },
 };
 
-const ORDER = ['activation', 'processStart', 'protectStop', 'deactivation'] as const;
-/** KMIP 1.4 §3.24–§3.27: activation ≤ process start ≤ protect stop ≤ deactivation. */
+type SettableDate = keyof Draft['dates'];
+/** KMIP 1.4 §3.24–§3.27: nothing before the activation, nothing after the deactivation. */
+const ORDER: readonly (readonly [SettableDate, SettableDate])[] = [
+  ['activation', 'processStart'],
+  ['activation', 'protectStop'],
+  ['activation', 'deactivation'],
+  ['processStart', 'deactivation'],
+  ['protectStop', 'deactivation'],
+];
 const checkOrder = (dates: Draft['dates']): void => {
-  let latest = 0;
-  for (const name of ORDER) {
-    const at = dates[name];
-    if (at === undefined) continue;
-    if (at < latest) throw invalid('The dates are out of order: Activation, Process Start, Protect Stop, Deactivation.');
-    latest = at;
-  }
+  const wrong = ORDER.some(([earlier, later]) => {
+    const from = dates[earlier];
+    const to = dates[later];
+    return from !== undefined && to !== undefined && to < from;
+  });
+  if (wrong) throw invalid('A date lies before the Activation Date or after the Deactivation Date.');
 };
 
 /** An object whose material may leave unless the client says otherwise: KMIP's clients live on Get (2.1 §4.23 Extractable). */
 const exportableOf = (draft: Draft): boolean => draft.fields.exportable ?? true;
 
+/** Without a mask of the client's these have none. */
+const UNMASKED: readonly ObjectType[] = ['certificate', 'certificate-request', 'pgp-key', 'template'];
+
 const finish = (draft: Draft, { type, usageDefault, partial }: NewObjectOptions): NewObject => {
   checkOrder(draft.dates);
   // A certificate says itself what its key is for; only a mask that a client gave is an attribute of it.
-  if (type === 'certificate' && draft.fields.usage === undefined) draft.stored[storedKey('~NoMask')] = [{ v: true }];
+  if (UNMASKED.includes(type) && draft.fields.usage === undefined) draft.stored[storedKey('~NoMask')] = [{ v: true }];
   const [group, ...groups] = draft.groups;
   const exportable = partial === true ? draft.fields.exportable : exportableOf(draft);
   if (exportable === false) draft.stored[storedKey('NeverExtractable')] = [{ v: true }];

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   attributeRow,
   type Fields,
@@ -11,7 +12,7 @@ import {
 } from '@aegis/kmip-ttlv';
 import { KEY_SPECS, toUsageMask } from '@aegis/rot-spi/vocabulary';
 import type { ManagedObject, ObjectView, VersionView } from '../../../domain/index.js';
-import { certificateFields } from './certificate-fields.js';
+import { certificateFields, elementsOf } from './certificate-fields.js';
 import { algorithmOfSpec, curveOfSpec } from './key-spec.js';
 import { fromJson, instancesOf, storedAttributes, storedKey, storedOne } from './stored-values.js';
 import { attributeOfLink, linkTypeName, REASON_NAMES, STATE_NAMES, TYPE_NAMES } from './vocabulary.js';
@@ -71,6 +72,12 @@ const usageMask: Teller = (facts) => {
   return toUsageMask(facts.object.usage);
 };
 
+/** A destroyed object has given its names back for new ones; what it was called is told all the same. */
+const namesOf = (object: ManagedObject): readonly string[] => {
+  const former = object.attributes['x-aegis-former-names'];
+  return object.names.length === 0 && Array.isArray(former) ? (former as readonly string[]) : object.names;
+};
+
 const names: Teller = ({ object }) => {
   const types = new Map(
     instancesOf(object.attributes, storedKey('~NameType')).map(({ v }) => {
@@ -78,7 +85,7 @@ const names: Teller = ({ object }) => {
       return [NameValue, NameType];
     }),
   );
-  return object.names.map((text): Fields => ({ NameValue: text, NameType: types.get(text) ?? 'UninterpretedTextString' }));
+  return namesOf(object).map((text): Fields => ({ NameValue: text, NameType: types.get(text) ?? 'UninterpretedTextString' }));
 };
 
 const groups: Teller = ({ object }) => {
@@ -97,11 +104,24 @@ const digest: Teller = ({ object, current }) => {
   const told = instancesOf(object.attributes, storedKey('Digest')).map(({ v }) => fromJson(v));
   if (told.length > 0) return told;
   if (current?.digest === undefined) return undefined;
-  return { HashingAlgorithm: 'SHA_256', DigestValue: current.digest, KeyFormatType: digestFormat(object) } as Fields;
+  const value = object.type === 'public-key' && isRsa(object) ? pkcs1Digest(current.publicKey) : current.digest;
+  return { HashingAlgorithm: 'SHA_256', DigestValue: value, KeyFormatType: digestFormat(object) } as Fields;
 };
-const digestFormat = ({ type }: ManagedObject): string => {
-  if (type === 'private-key') return 'PKCS_8';
-  return type === 'public-key' ? 'X_509' : 'Raw';
+const isRsa = ({ spec }: ManagedObject): boolean => spec !== undefined && KEY_SPECS[spec].family === 'rsa';
+const digestFormat = (object: ManagedObject): string => {
+  if (object.type === 'private-key') return isRsa(object) ? 'PKCS_1' : 'PKCS_8';
+  if (object.type !== 'public-key') return 'Raw';
+  return isRsa(object) ? 'PKCS_1' : 'X_509';
+};
+/** Of the RSAPublicKey (RFC 8017 §A.1.1) that a SubjectPublicKeyInfo carries as its bit string: what Get answers. */
+const pkcs1Digest = (spki: Uint8Array | undefined): Uint8Array => {
+  const [info] = elementsOf(spki ?? new Uint8Array(0));
+  const bits = info === undefined ? undefined : elementsOf(info.content)[1];
+  return new Uint8Array(
+    createHash('sha256')
+      .update(bits?.content.subarray(1) ?? new Uint8Array(0))
+      .digest(),
+  );
 };
 
 /** The format Get answers in when none is asked for (KMIP 2.1 §4.34, table 112; 1.4 §9.1.3.2.3). */
