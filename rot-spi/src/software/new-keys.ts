@@ -62,7 +62,7 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
 /** Of exportable keys only: who may read the digest may as well be told the key; and never of secret data, which can be guessed. */
 const digestOf = (spec: Spec, binding: KeyBinding, material: KeyMaterial, bytes: Uint8Array): Uint8Array | undefined => {
   if (!binding.exportable || spec.family === 'secret') return undefined;
-  if (spec.family !== 'rsa' || material.kind === 'raw') return sha256(bytes);
+  if (spec.family !== 'rsa' || material.kind !== 'pkcs8') return sha256(bytes);
   // KMIP's format for RSA is the RSAPrivateKey inside (RFC 8017 §A.1.2).
   return withZeroised(material.privateKey.export({ format: 'der', type: 'pkcs1' }), sha256);
 };
