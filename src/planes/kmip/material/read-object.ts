@@ -6,10 +6,11 @@ import type { ObjectType } from '../../../domain/index.js';
 import { type KeyFacts, specOfFacts } from '../attributes/key-spec.js';
 import { keptOne } from '../attributes/stored-values.js';
 import { refuse } from '../contract.js';
-import { writePkcs8, writeSpki } from './asn1-keys.js';
+import { readSpki, writePkcs8, writeSpki } from './asn1-keys.js';
 import { curveNamed } from './curves.js';
+import { DerError, readSequence } from './der.js';
 import { compressed, compressionOf, type FormatHints, type KeyFormat, type Material, readMaterial } from './formats.js';
-import { factsOf, type KeyModel, type Wiper } from './key-model.js';
+import { factsOf, type KeyModel, type ModelFacts, type Wiper } from './key-model.js';
 import { encodeKeyValue } from './key-value.js';
 import { keptBlock, type StoredBlock } from './stored-block.js';
 
@@ -26,7 +27,7 @@ export interface ReadObject {
   readonly intake: Intake;
   readonly block: StoredBlock;
   /** Algorithm, length and curve as the key itself has them. */
-  readonly facts: KeyFacts;
+  readonly facts: KeyFacts & { readonly spec?: KeySpec };
   /** Attributes that come with the value: the kept block, Digest, Key Format Type. */
   readonly attributes: Readonly<Record<string, unknown>>;
   /** Attributes inside the Key Value (KMIP 2.1 §3.2). */
@@ -47,7 +48,9 @@ const digestAttribute = (bytes: Uint8Array, format: KeyFormat): Readonly<Record<
   keptOne('Digest', { HashingAlgorithm: 'SHA_256', DigestValue: sha256(bytes), KeyFormatType: format } as Fields);
 
 /** What the Key Block and the attributes say of the key; the block wins (KMIP 2.1 §6.1.43 "the values in the key block"). */
-const saidFacts = (block: Fields, given: KeyFacts): KeyFacts => {
+const saidFacts = (block: Fields, attributes: KeyFacts, type: ObjectType): KeyFacts => {
+  // Secret Data has an algorithm only in the words of its Key Block (TC-OTP-3: not in those of its attributes).
+  const given = type === 'secret-data' ? {} : attributes;
   const algorithm = (block['CryptographicAlgorithm'] ?? given.algorithm) as string | number | undefined;
   const length = (block['CryptographicLength'] ?? given.length) as number | undefined;
   return {
@@ -61,8 +64,14 @@ const saidFacts = (block: Fields, given: KeyFacts): KeyFacts => {
 const symmetricSpec = (key: Uint8Array, said: KeyFacts): KeySpec | undefined => {
   const spec = specOfFacts({ ...said, length: key.length * 8 });
   if (spec === undefined || KEY_SPECS[spec].shape !== 'symmetric') return undefined;
-  // A key of 24 bytes is three-key triple DES with its parity, one of 16 bytes the two-key form.
-  return KEY_SPECS[spec].family === 'des3' && key.length % 8 !== 0 ? undefined : spec;
+  return spec === 'des3-168' && isWeakBundle(key) ? 'des3-weak' : spec;
+};
+
+/** Triple DES of fewer keys than it says (SP 800-67 r2 §3.3.2), parity bits aside: TC-STREAM-ENC-2 registers one and uses it. */
+const isWeakBundle = (key: Uint8Array): boolean => {
+  const same = (a: number, b: number): boolean =>
+    Array.from({ length: 8 }, (_, i) => ((key[a + i] as number) ^ (key[b + i] as number)) & 0xfe).every((difference) => difference === 0);
+  return same(0, 8) || same(8, 16);
 };
 
 interface Usable {
@@ -127,7 +136,7 @@ const readKeyed = (type: ObjectType, object: Fields, context: ReadContext): Read
   const block = object['KeyBlock'] as Fields | undefined;
   if (block === undefined) throw refuse('InvalidMessage', 'The object has no Key Block.');
   const format = block['KeyFormatType'] as KeyFormat;
-  const said = saidFacts(block, context.given);
+  const said = saidFacts(block, context.given, type);
   const beside = besideOf(object);
   const compression = block['KeyCompressionType'] as string | number | undefined;
   const base = {
@@ -162,9 +171,10 @@ const readPlain = (type: ObjectType, value: Fields, base: Base, said: KeyFacts, 
       : undefined;
   const key = model === undefined ? undefined : usable(type, model, said, wiper);
   if (key !== undefined && model !== undefined) {
+    const digest = material instanceof Uint8Array ? digestAttribute(material, format) : key.digest;
     const compression = base.compression ?? compressionOf(model);
     const block: StoredBlock = { ...base, ...factsFields(key.facts), holds: 'key', ...(compression === undefined ? {} : { compression }) };
-    return finish(type, key.intake, block, key.facts, key.digest, inner);
+    return finish(type, key.intake, block, key.facts, digest, inner);
   }
   const own = model === undefined ? {} : factsOf(model);
   const facts: KeyFacts = { ...own, ...said };
@@ -233,6 +243,19 @@ const plain = (
   attributes: Readonly<Record<string, unknown>> = {},
 ): ReadObject => finish(type, intake, { format, holds: 'bytes', beside }, {}, attributes, []);
 
+/** Algorithm and length of the key that a certificate certifies, without any library seeing a hostile one. */
+export const certifiedKey = (der: Uint8Array): ModelFacts => {
+  try {
+    const [tbs] = readSequence(der);
+    const fields = readSequence(tbs?.whole ?? der);
+    const key = fields[fields[0]?.tag === 0xa0 ? 6 : 5];
+    return key === undefined ? {} : factsOf(readSpki(key.whole));
+  } catch (error) {
+    if (error instanceof DerError) return {};
+    throw error;
+  }
+};
+
 const readCertificate = (object: Fields): ReadObject => {
   const certificateType = object['CertificateType'] as string | number;
   const beside = { CertificateType: certificateType };
@@ -241,7 +264,7 @@ const readCertificate = (object: Fields): ReadObject => {
   if (certificateType !== 'X_509')
     throw refuse('FeatureNotSupported', 'Certificates of type X.509 are kept; a PGP key is a PGP Key object.');
   const material = new Uint8Array(withoutArmour(bytes));
-  return plain('certificate', { format: 'x509', material }, 'X_509', beside, attributes);
+  return { ...plain('certificate', { format: 'x509', material }, 'X_509', beside, attributes), facts: certifiedKey(material) };
 };
 
 const readOpaque = (object: Fields, wiper: Wiper): ReadObject => {

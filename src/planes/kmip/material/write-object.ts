@@ -1,3 +1,4 @@
+import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
 import { compareVersions, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
 import type { ManagedObject } from '../../../domain/index.js';
 import { algorithmOfSpec } from '../attributes/key-spec.js';
@@ -34,6 +35,8 @@ export const formatIn = (version: KmipVersion, format: KeyFormat): KeyFormat => 
 /** What an object made here is given as, where its default of 2.1 (Table 81) is a structure that 1.x clients did not expect. */
 export const usualFormat = (block: StoredBlock, object: ManagedObject, version: KmipVersion): KeyFormat => {
   const made = object.attributes['kmip:~block'] === undefined;
+  // TC-CREATE-SD-1: secret data made here is opaque in 1.x; Table 81 of 2.1 has Raw.
+  if (made && object.type === 'secret-data' && compareVersions(version, '2.0') < 0) return 'Opaque';
   if (!made || compareVersions(version, '2.0') >= 0 || typeof block.format !== 'string' || !RENAMED.test(block.format)) return block.format;
   return object.type === 'private-key' ? 'ECPrivateKey' : 'X_509';
 };
@@ -140,7 +143,9 @@ const blockFacts = (block: StoredBlock, object: ManagedObject, exported: Exporte
   }
   if (block.holds !== 'key' || object.spec === undefined || object.spec === 'secret' || exported === undefined) return {};
   const algorithm = algorithmOfSpec(object.spec);
-  const { length } = factsOf(modelOf(exported));
+  const { bits, shape, variableLength } = KEY_SPECS[object.spec];
+  // Triple DES counts its bits without parity; the bytes would say more.
+  const length = shape === 'symmetric' && variableLength !== true ? bits : factsOf(modelOf(exported)).length;
   return {
     ...(algorithm === undefined ? {} : { CryptographicAlgorithm: algorithm }),
     ...(length === undefined ? {} : { CryptographicLength: length }),
@@ -167,7 +172,7 @@ export const keyBlock = (
 });
 
 /** Fields that stand beside the Key Block where a client never said them. */
-const BESIDE: Readonly<Record<string, Fields>> = { 'secret-data': { SecretDataType: 'Seed' }, 'pgp-key': { PGPKeyVersion: 4 } };
+const BESIDE: Readonly<Record<string, Fields>> = { 'secret-data': { SecretDataType: 'Password' }, 'pgp-key': { PGPKeyVersion: 4 } };
 
 /** The object itself around its Key Block. */
 export const keyedObject = (block: StoredBlock, object: ManagedObject, content: Fields): Fields => ({

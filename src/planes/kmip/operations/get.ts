@@ -200,7 +200,8 @@ const retrieveWrapped = async (
   const data = wrappingData(specification, { ...wrapped, ...made }, call.version);
   const content = keyBlock(block, object, undefined, {
     format: made.format ?? wanted.format ?? block.format,
-    keyValue: wrapped.material,
+    // TC-WRAP-3 wants the form in which the object was registered.
+    keyValue: block.wrapping !== undefined && block.holds === 'ttlv' ? { KeyMaterial: wrapped.material } : wrapped.material,
     wrapping: data,
     ...(made.compression === undefined ? {} : { compression: made.compression }),
   });

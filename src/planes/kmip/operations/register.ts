@@ -41,7 +41,7 @@ const withInner = (given: readonly KmipAttribute[], inner: readonly KmipAttribut
   ...inner.filter((one) => !given.some(({ name, vendor }) => name === one.name && vendor === one.vendor)),
 ];
 
-const KEYED: readonly ObjectType[] = ['symmetric-key', 'private-key', 'public-key', 'split-key', 'pgp-key'];
+const KEYED: readonly ObjectType[] = ['symmetric-key', 'private-key', 'public-key', 'split-key', 'pgp-key', 'certificate'];
 
 /** What the Key Block says is an attribute too (KMIP 2.1 §4.13, §4.14), in its words and not in the request's. */
 const withFacts = (given: readonly KmipAttribute[], read: ReadObject): readonly KmipAttribute[] => {
@@ -86,7 +86,7 @@ export const registerObject = async (registering: Registering): Promise<string> 
   const { call, type, object, attributes, wiper, extra } = registering;
   const read = readObject(type, object, { version: call.version, given: keyFacts(attributes), wiper });
   const { intake } = read;
-  const response = await call.call('register', { ...describe(registering, read, intake.spec), ...intake, type, ...extra });
+  const response = await call.call('register', { ...describe(registering, read, intake.spec ?? read.facts.spec), ...intake, type, ...extra });
   return response.object.id;
 };
 
