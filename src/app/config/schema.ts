@@ -91,13 +91,25 @@ const VaultProvider = Type.Object(
   { ...closed, description: 'HashiCorp Vault or OpenBao, Transit secrets engine.' },
 );
 
+const AwsProvider = Type.Object(
+  {
+    kind: Type.Literal('aws'),
+    region: Type.String(),
+    endpoint: Type.Optional(Type.String({ description: 'VPC endpoint or emulator; plain http on loopback only.' })),
+    profile: Type.Optional(Type.String({ description: 'Profile of the shared AWS configuration files.' })),
+    timeoutMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000, description: 'One attempt of one call. Default 5,000.' })),
+    connections: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_096, description: 'Default 256.' })),
+  },
+  { ...closed, description: 'AWS KMS, through @aws-sdk/client-kms (install it beside Aegis) and its default credential chain.' },
+);
+
 const CloudRoot = Type.Object(
   {
     kind: Type.Literal('cloud-envelope'),
     mode: Type.Union([Type.Literal('envelope'), Type.Literal('layered')], {
       description: 'envelope: the software engine, sealed by a key of the provider. layered: keys stay at the provider.',
     }),
-    provider: VaultProvider,
+    provider: Type.Union([VaultProvider, AwsProvider]),
     seal: Type.Object(
       {
         key: Type.String({ description: 'The provider’s key that seals this root’s own sealing keys.' }),
