@@ -35,9 +35,25 @@ export function firstWords({ url, dataDir, database, roots, defaultRoot, token, 
     '  npx aegis key public invoice --format pem > pub.pem',
     '  openssl dgst -sha256 -verify pub.pem -signature README.sig README.md',
     '  npx aegis audit list',
+    ...kmipWords(kmip?.addresses ?? [], dataDir),
     '',
     'Stop with Ctrl-C; the next start uses the same data.',
     '',
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Two proofs of the KMIP endpoint: a client of ours, and one that is not. */
+function kmipWords(addresses: readonly { readonly name: string; readonly address: string }[], dataDir: string): string[] {
+  const kmip = addresses.find(({ name }) => name === 'kmip');
+  if (kmip === undefined) return [];
+  const at = `${dataDir}/kmip`;
+  const endpoint = kmip.address.replace(/^kmip:\/\//, '');
+  const port = endpoint.slice(endpoint.lastIndexOf(':') + 1);
+  return [
+    '',
+    `KMIP, with the client certificates in ${at} (client of tenant default, client2 of tenant second):`,
+    `  npx aegis kmip ping${port === '5696' ? '' : ` --port ${port}`}`,
+    `  openssl s_client -connect ${endpoint} -CAfile ${at}/ca.pem -cert ${at}/client.pem -key ${at}/client-key.pem -brief </dev/null`,
+  ];
 }

@@ -55,6 +55,8 @@ const CHECK_EVERY_MS = 3_600_000;
 /** A change of the cluster's state is looked at after this, so that many at once cost one look. */
 const SETTLE_MS = 250;
 const LOCAL_NAMES = ['localhost', '127.0.0.1', '::1'] as const;
+/** Where one listens, not what one is called. */
+const ANY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 const AUTHORITY_NAME = 'aegis-ca';
 const PAGE = 500;
 
@@ -278,7 +280,7 @@ const sameTls = (a: KmipServerTls, b: KmipServerTls): boolean => JSON.stringify(
  */
 export async function ensureKmipIdentity(core: Core, dataDir: string, options: KmipIdentityOptions = {}): Promise<KmipIdentity> {
   const directory = join(dataDir, 'kmip');
-  const names = [...new Set([...LOCAL_NAMES, ...(options.names ?? [])])];
+  const names = [...new Set([...LOCAL_NAMES, ...(options.names ?? []).filter((name) => !ANY_ADDRESS.includes(name))])];
   const call = makeCall(core);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   openDataDirectory(directory);
@@ -321,7 +323,9 @@ function watchIdentity(
     if (state.stopped || state.queued !== undefined) return;
     state.queued = setTimeout(() => {
       look()
-        .catch((error: unknown) => log?.warn({ error: (error as Error).message }, 'the KMIP identity could not be checked'))
+        .catch((error: unknown) => {
+          if (!state.stopped) log?.warn({ error: (error as Error).message }, 'the KMIP identity could not be checked');
+        })
         .finally(() => {
           state.queued = undefined;
         });

@@ -34,8 +34,9 @@ function localPort(dataDir: string): number {
   const file = join(dataDir, 'service.json');
   if (!existsSync(file)) return DEFAULT_PORT;
   try {
-    const { kmip } = JSON.parse(readFileSync(file, 'utf8')) as { kmip?: unknown };
-    const port = typeof kmip === 'string' ? Number(/:(\d+)$/.exec(kmip)?.[1]) : Number.NaN;
+    const { kmip } = JSON.parse(readFileSync(file, 'utf8')) as { kmip?: { name?: unknown; address?: unknown }[] };
+    const plane = Array.isArray(kmip) ? kmip.find((one) => one.name === 'kmip') : undefined;
+    const port = Number(/:(\d+)$/.exec(String(plane?.address))?.[1]);
     return Number.isInteger(port) ? port : DEFAULT_PORT;
   } catch {
     return DEFAULT_PORT;
@@ -43,7 +44,7 @@ function localPort(dataDir: string): number {
 }
 
 const portOf = ({ text }: Invocation, env: NodeJS.ProcessEnv, dataDir: string): number => {
-  const given = text['port'] ?? (env['AEGIS_KMIP_PORT'] || undefined);
+  const given = text['port'] ?? (env['AEGIS_KMIP_PORT'] === '0' ? undefined : env['AEGIS_KMIP_PORT'] || undefined);
   if (given === undefined) return localPort(dataDir);
   const port = Number(given);
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
