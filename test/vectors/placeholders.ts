@@ -15,6 +15,8 @@ export interface Bindings {
   readonly literals: Map<string, string>;
   /** Byte strings of the responses, by the placeholder's name of their tag (`DATA`), in order: some cases name `$DATA_0` only where they use it. */
   readonly outputs: Map<string, Uint8Array[]>;
+  /** Dates that the case's requests state: the server must give them back, where others are its own clock's. */
+  readonly stated: Set<bigint>;
   /** Seconds since 1970, one reading for the case. */
   readonly now: number;
 }
@@ -58,6 +60,12 @@ function outputNamed(name: string, bindings: Bindings): Uint8Array | undefined {
   const [, tag, index] = /^\$([A-Z_]+?)(?:_(\d+))?$/.exec(name) ?? [];
   const seen = bindings.outputs.get(tag ?? '') ?? [];
   return index === undefined ? seen.at(-1) : seen[Number(index)];
+}
+
+/** Remembers the dates that a request states. */
+export function noteDates(item: Item, bindings: Bindings): void {
+  for (const child of childrenOf(item)) noteDates(child, bindings);
+  if (item.type === ItemType.DateTime || item.type === ItemType.DateTimeExtended) bindings.stated.add(item.value as bigint);
 }
 
 /** Remembers the byte strings of a response. */

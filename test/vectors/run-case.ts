@@ -1,7 +1,7 @@
 import { childOf, childrenOf, type Item, knownTag, readXml, showTag, writeXml } from '@aegis/kmip-ttlv';
 import { type Comparison, compareItems, type Difference } from './compare.js';
 import type { OfficialCase } from './official-cases.js';
-import { type Bindings, fillRequest, makeBindings, noteOutputs, readExpected } from './placeholders.js';
+import { type Bindings, fillRequest, makeBindings, noteDates, noteOutputs, readExpected } from './placeholders.js';
 import type { Subject } from './tolerances.js';
 
 /** One encoding and transport of the plane: a request item in, the response item out. */
@@ -45,6 +45,7 @@ export async function runCase(one: OfficialCase, exchange: Exchange, run: CaseRu
     let got: Item;
     try {
       sent = adapt(readXml(fillRequest(request, run.bindings)));
+      noteDates(sent, run.bindings);
       got = await exchange(sent);
     } catch (error) {
       const path = sent === undefined ? 'the request' : 'the exchange';
