@@ -25,6 +25,7 @@ export const makeBindings = (): Bindings => ({
   values: new Map(),
   literals: new Map(),
   outputs: new Map(),
+  stated: new Set(),
   now: Math.floor(Date.now() / 1000),
 });
 

@@ -39,6 +39,9 @@ function expectSuccess(answer: Item): void {
 const withMaterial = registerPad(`<KeyValue><KeyMaterial type="ByteString" value="${ONE_TIME_PAD}"/></KeyValue>`);
 const administrator: Provision = { settings: { users: [{ name: 'administrator', password: 'password' }] } };
 
+/** The generator that the recorded server's keys came from (KMIP 1.4 §3.44): told by the operator, as of any root of trust. */
+const ansi: Provision = { settings: { ansiGenerator: true } };
+
 export const PROVISIONS: Readonly<Record<string, Provision>> = {
   // One pad, in the custody that each case shows: used, known only by its attributes, or not to be read.
   'TC-OTP-1': { prepare: withMaterial },
@@ -46,6 +49,17 @@ export const PROVISIONS: Readonly<Record<string, Provision>> = {
   'TC-OTP-3': { prepare: registerPad('') },
   'TC-OTP-4': { prepare: withMaterial, settings: { mayExport: false } },
   'TC-OTP-5': { prepare: withMaterial },
+  'AKLC-M-1': ansi,
+  'AKLC-M-2': ansi,
+  'AKLC-M-3': ansi,
+  'AKLC-O-1': ansi,
+  'SKLC-M-1': ansi,
+  'SKLC-M-2': ansi,
+  'SKLC-M-3': ansi,
+  'SKLC-O-1': ansi,
+  'TL-M-2': ansi,
+  'TL-M-3': ansi,
+  'TC-RNG-ATTR-2': ansi,
   // Client registration: an operator gave the new client a user and a password to be used once (Test Cases 1.4, TC-CREG).
   'TC-CREG-2': { settings: { users: [{ name: 'one-time-user', password: 'one-time-password' }] } },
   'BL-M-15': administrator,

@@ -14,6 +14,8 @@ import { type KmipTarget, startKmipTarget } from '../kmip/kmip-target.js';
 /** What one case needs of the server or its tenant beyond the defaults. */
 export interface VectorSettings {
   readonly rngSeed?: 'accept' | 'partial' | 'ignore' | 'refuse';
+  /** The server's keys come from the generator of ANSI X9.31 with AES-256. */
+  readonly ansiGenerator?: true;
   /** Users of the tenant who authenticate by the credential in the message header. */
   readonly users?: readonly { readonly name: string; readonly password: string }[];
   /** False: the tenant's policy denies every export. */
@@ -67,15 +69,24 @@ interface ClientTls {
   readonly key: string;
 }
 
+const ANSI_GENERATOR = { RNGAlgorithm: 'ANSIX9_31', CryptographicAlgorithm: 'AES', CryptographicLength: 256 };
+
 /** The real plane; a server of its own for each setting of the plane, a tenant for each case. */
 export async function openVectorPlane(): Promise<VectorPlane> {
   const target = await startKmipTarget({ server: { settings: { interop: true } } });
   const issuer = await makeClientIssuer(target);
   const servers = new Map<string, Promise<Address>>();
   const addressFor = (settings: VectorSettings): Promise<Address> => {
-    if (settings.rngSeed === undefined) return Promise.resolve({ port: target.port, httpsPort: target.httpsPort });
-    const known = servers.get(settings.rngSeed) ?? serveWith(target, { settings: { interop: true, rngSeed: settings.rngSeed } });
-    servers.set(settings.rngSeed, known);
+    const { rngSeed, ansiGenerator } = settings;
+    if (rngSeed === undefined && ansiGenerator === undefined) return Promise.resolve({ port: target.port, httpsPort: target.httpsPort });
+    const name = `${rngSeed ?? ''} ${ansiGenerator ?? ''}`;
+    const own = {
+      interop: true,
+      ...(rngSeed === undefined ? {} : { rngSeed }),
+      ...(ansiGenerator === undefined ? {} : { randomNumberGenerator: ANSI_GENERATOR }),
+    };
+    const known = servers.get(name) ?? serveWith(target, { settings: own });
+    servers.set(name, known);
     return known;
   };
   return {
