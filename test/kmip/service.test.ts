@@ -139,7 +139,7 @@ test('what is asked to run later is polled by its owner alone, and answered as i
   expect(outstanding.AsynchronousRequest?.map((one) => one.ProcessingStage)).toEqual(['Completed']);
   const [polled] = await alice.batch([{ operation: 'Poll', payload: { AsynchronousCorrelationValue: correlation } }]);
   expect(polled).toMatchObject({ operation: 'RNGRetrieve', status: 'Success' });
-  expect((polled?.payload['Data'] as Uint8Array).length).toBe(16);
+  expect(polled?.payload['Data']).toHaveLength(16);
   expect((await alice.request('Cancel', { AsynchronousCorrelationValue: correlation })).CancellationResult).toBe('Completed');
   expect((await stranger.request('Cancel', { AsynchronousCorrelationValue: correlation })).CancellationResult).toBe('Unavailable');
   expect((await alice.request('QueryAsynchronousRequests', {})).AsynchronousRequest ?? []).toEqual([]);
