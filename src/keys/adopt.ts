@@ -1,5 +1,5 @@
 import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
-import type { Handlers, ManagedObject } from '../domain/index.js';
+import { FaultError, fail, type Handlers, type ManagedObject } from '../domain/index.js';
 import { isPair } from './chosen-key.js';
 import { compensationFor } from './compensation.js';
 import { badField, checkText } from './field-rules.js';
@@ -23,7 +23,13 @@ export const makeAdoptHandlers = (parts: KeyParts): Pick<Handlers, 'adopt-key'> 
     const description = await parts.roots.describe(request.root);
     if (!description.powers.includes('adoptKey'))
       throw badField('root', 'Only a layered root takes a key that exists already.', 'Name a root of kind cloud-envelope, mode layered.');
-    const found = await parts.roots.call(request.root, 'lookupKey', { ref });
+    const found = await parts.roots.call(request.root, 'lookupKey', { ref }).catch((error: unknown) => {
+      if (!(error instanceof FaultError) || error.fault.code !== 'root-rejected') throw error;
+      throw fail('not-found', `The provider has no key ${ref}.`, {
+        field: 'ref',
+        next: 'Correct the name, or the rights of the service there.',
+      });
+    });
     const { spec } = found;
     const type = isPair(spec) ? 'private-key' : KEY_SPECS[spec].shape === 'secret' ? 'secret-data' : 'symmetric-key';
     const usage = checkUsage(request.usage, spec, type, 'usage');
