@@ -256,7 +256,7 @@ const issue =
   async (call) => {
     const { request, now } = call;
     const asked = toAsked(call);
-    const holder = request.principalId === undefined ? undefined : await requireHolder(parts, call, request.principalId);
+    const holder = request.principalId === undefined ? undefined : await requireHolder(parts, call, request.principalId, 'issue');
     const wanted: Wanted = { ...toWanted(parts, call, asked), ...(holder === undefined ? {} : { principalId: holder.id }) };
     const authority = await loadAuthority(parts, call, request.authority, 'issue');
     const der = await certify(parts, authority, wanted, now);
@@ -332,7 +332,7 @@ const renew =
     if (old.archived) throw fail('archived', 'The certificate is archived.', { next: 'Recover it first.' });
     const { request, now } = call;
     const bound = old.attributes[CA.principal];
-    const holder = typeof bound === 'string' ? await requireHolder(parts, call, bound) : undefined;
+    const holder = typeof bound === 'string' ? await requireHolder(parts, call, bound, 'renew') : undefined;
     const wanted: Wanted = {
       ...toWanted(parts, call, inherited(loaded, call)),
       ...(holder === undefined ? {} : { principalId: holder.id }),

@@ -220,7 +220,8 @@ const isActive = (object: ManagedObject, now: number): boolean => !object.archiv
 /** Keys of the tenant's authorities, newest first. */
 const authorityKeys = async (parts: KeyParts, tenant: string): Promise<readonly ManagedObject[]> => {
   const filter = { types: ['private-key' as const], attributes: { [CA.authority]: true }, archived: 'any' as const };
-  return (await parts.objects.locate(tenant, filter, { limit: MAX_AUTHORITIES })).items;
+  const { items } = await parts.objects.locate(tenant, filter, { limit: MAX_AUTHORITIES });
+  return [...items].sort((a, b) => b.dates.created - a.dates.created || (a.id < b.id ? 1 : -1));
 };
 
 const listAuthorities =

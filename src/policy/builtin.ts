@@ -52,14 +52,14 @@ statements:
       authentication.method != "internal" && request.principalId != principal.id
       && !("admin" in principal.roles && principal.kind != "agent")
 
-  - id: certificates-only-for-oneself
-    description: A certificate is a way to act as its principal; only administrators have one issued for others.
+  - id: certificates-for-principals-by-admins
+    description: A certificate for a principal is a way to act as it; only administrators have one issued.
     effect: deny
     principals: ["*"]
     actions: ["certificates:issue"]
     resources: ["*"]
     when: >-
-      authentication.method != "internal" && has(request.principalId) && request.principalId != principal.id
+      authentication.method != "internal" && has(request.principalId)
       && !("admin" in principal.roles && principal.kind != "agent")
 
   # --- admin: everything in its own tenant ---

@@ -1,5 +1,5 @@
 import type { RootOfTrust } from '@aegis/rot-spi';
-import type { Caller, Handlers, PlaneName, Principal, Result } from '../../src/domain/index.js';
+import type { Caller, Handlers, PlaneName, Principal, Result, Role } from '../../src/domain/index.js';
 import { makeGuard } from '../../src/guard/guard.js';
 import type { Journal } from '../../src/guard/ports.js';
 import { makeKeyHandlers } from '../../src/keys/key-handlers.js';
@@ -33,6 +33,8 @@ export interface TestService {
   readonly as: (name: string, tenant?: string, plane?: PlaneName) => BoundService;
   readonly alice: BoundService;
   readonly problems: unknown[];
+  /** Roles by name; administrators where nothing is said. */
+  readonly roles: Map<string, readonly Role[]>;
   now: number;
 }
 
@@ -59,6 +61,7 @@ export const makeTestService = (
   const test = { now: 1_800_000_000_000 };
   const clock = options.realTime === true ? Date.now : () => test.now;
   const problems: unknown[] = [];
+  const roles = new Map<string, readonly Role[]>();
   const handlers = makeKeyHandlers({
     objects,
     roots: registry,
@@ -70,7 +73,7 @@ export const makeTestService = (
     identifier: {
       identify: async (credential, caller) => {
         const name = credential.kind === 'bearer' ? credential.token : 'scheduler';
-        const who = principal(name, caller.tenant ?? 'acme');
+        const who = { ...principal(name, caller.tenant ?? 'acme'), roles: roles.get(name) ?? ['admin' as const] };
         return { principal: who, authentication: { method: credential.kind === 'internal' ? 'internal' : 'token', credentialId: name } };
       },
     },
@@ -95,5 +98,5 @@ export const makeTestService = (
   });
   const as = (name: string, tenant = 'acme', plane: PlaneName = 'rest'): BoundService =>
     bindService(service as never, { plane, credential: { kind: 'bearer', token: name }, requestId: 'test', source: 'local', tenant });
-  return Object.assign(test, { store, registry, scheduler, as, alice: as('alice'), problems });
+  return Object.assign(test, { store, registry, scheduler, as, alice: as('alice'), problems, roles });
 };
