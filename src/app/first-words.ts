@@ -8,17 +8,22 @@ export interface FirstWords {
   readonly kmip?:
     | { readonly addresses: readonly { readonly name: string; readonly address: string }[]; readonly problem: string | undefined }
     | undefined;
+  readonly pkcs11?:
+    | { readonly addresses: readonly { readonly name: string; readonly address: string }[]; readonly problem: string | undefined }
+    | undefined;
   /** Only on the very first start: shown once, here, and never again. */
   readonly token: string | undefined;
 }
 
-export function firstWords({ url, dataDir, database, roots, defaultRoot, token, kmip }: FirstWords): string {
+export function firstWords({ url, dataDir, database, roots, defaultRoot, token, kmip, pkcs11 }: FirstWords): string {
   const rootOption = roots.some((r) => r.id === 'softhsm') && defaultRoot !== 'softhsm' ? ' --root softhsm' : '';
   const lines = [
     '',
     `Aegis is ready at ${url}   (interactive API docs: ${url}/docs)`,
     ...(kmip?.addresses ?? []).map((plane) => `  ${plane.name.padEnd(10)} ${plane.address}`),
     ...(kmip?.problem === undefined ? [] : [`  kmip       not served: ${kmip.problem}. Choose another with AEGIS_KMIP_PORT.`]),
+    ...(pkcs11?.addresses ?? []).map((plane) => `  ${plane.name.padEnd(10)} ${plane.address}`),
+    ...(pkcs11?.problem === undefined ? [] : [`  pkcs11     not served: ${pkcs11.problem}. Choose another path with AEGIS_PKCS11_SOCKET.`]),
     `  data       ${dataDir}`,
     `  database   ${database}`,
     ...roots.map(
@@ -35,6 +40,9 @@ export function firstWords({ url, dataDir, database, roots, defaultRoot, token, 
     '  npx aegis key public invoice --format pem > pub.pem',
     '  openssl dgst -sha256 -verify pub.pem -signature README.sig README.md',
     '  npx aegis audit list',
+    ...(pkcs11 === undefined || pkcs11.addresses.length === 0
+      ? []
+      : ['  eval "$(npx aegis pkcs11 env)" && pkcs11-tool --module "$PKCS11_MODULE" --list-slots']),
     ...kmipWords(kmip?.addresses ?? [], dataDir),
     '',
     'Stop with Ctrl-C; the next start uses the same data.',

@@ -4,6 +4,7 @@ export { ConfigError, loadConfig } from './config/load.js';
 export { ConfigSchema } from './config/schema.js';
 export { CONFIG_TEMPLATE } from './config/template.js';
 export { diagnose } from './doctor.js';
+export { endDoor } from './pkcs11-door.js';
 export { recoverAdminToken } from './recover.js';
 export { initialise, serve } from './serve.js';
 export { StartError } from './start-error.js';

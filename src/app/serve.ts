@@ -8,6 +8,7 @@ import { lockDataDirectory, openDataDirectory, writeFileDurably } from './data-d
 import { firstWords } from './first-words.js';
 import { type RunningKmip, startKmip } from './kmip.js';
 import { makeLogger } from './log.js';
+import { type RunningPkcs11, startPkcs11 } from './pkcs11-plane.js';
 import { provisionSoftHsmRoot } from './roots.js';
 import { type Core, openCore } from './service.js';
 import { StartError } from './start-error.js';
@@ -20,6 +21,7 @@ export interface RunningService {
   readonly url: string;
   readonly core: Core;
   readonly kmip: RunningKmip | undefined;
+  readonly pkcs11: RunningPkcs11 | undefined;
   stop(): Promise<void>;
 }
 
@@ -90,18 +92,21 @@ async function start(config: Config, log: Logger): Promise<RunningService> {
       throw portError(host, port, error.code);
     });
     const url = address.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]');
-    const showPlanes = (more: RunningKmip['addresses']): void => core.setPlanes([{ name: 'rest', address: url }, ...more]);
+    const pkcs11 = await startPkcs11(config, core, log);
+    const showPlanes = (more: RunningKmip['addresses']): void =>
+      core.setPlanes([{ name: 'rest', address: url }, ...more, ...(pkcs11?.addresses ?? [])]);
     showPlanes([]);
     const kmip = await startKmip(config, core, log, showPlanes).catch(async (error: unknown) => {
-      await rest.close();
+      await Promise.all([rest.close(), pkcs11?.stop()]);
       throw error;
     });
     return {
       url,
       core,
       kmip,
+      pkcs11,
       async stop() {
-        await Promise.all([rest.close(), kmip?.stop()]);
+        await Promise.all([rest.close(), kmip?.stop(), pkcs11?.stop()]);
         await core.stop();
       },
     };
@@ -122,6 +127,7 @@ async function show(config: Config, running: RunningService): Promise<void> {
       defaultRoot: config.defaultRoot,
       token: running.core.firstToken,
       kmip: running.kmip,
+      pkcs11: running.pkcs11,
     }),
   );
 }
@@ -157,7 +163,7 @@ export async function serve(given: Config, options: { readonly hsm: boolean }): 
     writeFileDurably(
       config.dataDir,
       'service.json',
-      `${JSON.stringify({ url: running.url, pid: process.pid, kmip: running.kmip?.addresses ?? [] })}\n`,
+      `${JSON.stringify({ url: running.url, pid: process.pid, kmip: running.kmip?.addresses ?? [], pkcs11: running.pkcs11?.addresses ?? [] })}\n`,
     );
     await show(config, running);
     await signalled;

@@ -5,6 +5,7 @@ import { CRYPTO_COMMANDS } from './commands/crypto.js';
 import { KEY_COMMANDS } from './commands/keys.js';
 import { KMIP_COMMANDS } from './commands/kmip.js';
 import { MATERIAL_COMMANDS } from './commands/material.js';
+import { PKCS11_COMMANDS } from './commands/pkcs11.js';
 import { RECORD_COMMANDS } from './commands/records.js';
 import { SERVICE_COMMANDS } from './commands/service.js';
 import { completionScript, type Shell } from './completion.js';
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   ...ACCESS_COMMANDS,
   ...CERTIFICATE_COMMANDS,
   ...KMIP_COMMANDS,
+  ...PKCS11_COMMANDS,
   ...RECORD_COMMANDS,
   completion,
 ];

@@ -1,4 +1,4 @@
-import type { Algorithm, HashName, KeySpec, KeyUsage } from '@aegis/rot-spi/vocabulary';
+import type { Algorithm, HashName, KeySpec, KeyUsage, SplitMethod } from '@aegis/rot-spi/vocabulary';
 import type { AuditFilter, AuditHealth, AuditRecord, AuditVerification } from './audit-record.js';
 import type { AuthorityView, CertificatePurpose, CertificateState, CertificateView } from './certificate.js';
 import type { LifecycleGroup } from './lifecycle.js';
@@ -100,6 +100,13 @@ interface CertificateWish {
   /** Key or name of the authority; default the tenant's newest active one. */
   readonly authority?: ObjectRef;
 }
+/** How a key is shared out (KMIP 2.1 §13.1). */
+interface SplitScheme {
+  readonly method: SplitMethod;
+  readonly threshold: number;
+  /** Prime of the field, big-endian, for `prime-field`. */
+  readonly prime?: Uint8Array;
+}
 /** `version`: pin one version; default: current for protect, the one named by the ciphertext (else current, then older) for process. */
 interface OnKey {
   readonly key: ObjectRef;
@@ -178,7 +185,11 @@ interface Paging {
  */
 export interface Operations {
   // Making objects
-  'create-key': { request: NewObject & { readonly spec: KeySpec; readonly bits?: number }; response: ObjectView };
+  /** `type`: with spec `secret`, the random bytes are a symmetric key of an algorithm no root computes with; the object then has no spec. */
+  'create-key': {
+    request: NewObject & { readonly spec: KeySpec; readonly bits?: number; readonly type?: 'symmetric-key' };
+    response: ObjectView;
+  };
   /** Returns the private key's view; the public key is an object of its own, linked. */
   'create-key-pair': {
     request: NewObject & { readonly spec: KeySpec; readonly publicKey?: NewObject };
@@ -197,6 +208,8 @@ export interface Operations {
       readonly material: Uint8Array;
       /** Id for the object (a UUID), where it has one already (KMIP Import). */
       readonly id?: string;
+      /** When the object first came to be, ms, where it has a history elsewhere. */
+      readonly initial?: number;
       /** The object of that id that this one takes the place of; its material is destroyed. */
       readonly replaces?: ObjectRef;
     };
@@ -246,6 +259,8 @@ export interface Operations {
          * material inside the service; whatever it returns is overwritten afterwards.
          */
         readonly encode?: (material: Uint8Array) => Uint8Array | Promise<Uint8Array>;
+        /** Attributes that the export itself changes (KMIP Fresh), in the transaction of its record. */
+        readonly leaves?: Readonly<Record<string, unknown>>;
       };
     response: {
       /** The object as it stands. */
@@ -388,8 +403,33 @@ export interface Operations {
     request: { readonly unwrappingKey: ObjectRef; readonly wrapped: Uint8Array } & WithCipher;
     response: { readonly objectId: string; readonly version: number; readonly algorithm: Algorithm; readonly material: Uint8Array };
   };
+  /** `dataKey`: a secret whose value is the derivation data. */
   derive: {
-    request: NewObject & OnKey & Derivation & { readonly spec: KeySpec; readonly type?: ObjectType; readonly length?: number };
+    request: NewObject &
+      OnKey &
+      Derivation & { readonly dataKey?: ObjectRef } & { readonly spec: KeySpec; readonly type?: ObjectType; readonly length?: number };
+    response: ObjectView;
+  };
+  /**
+   * Splits an exportable key into managed parts, numbered from 1; `threshold` of them make it again. `each` is what the parts have
+   * besides the shared fields, by number; names go to the first part.
+   */
+  'split-key': {
+    request: NewObject &
+      OnKey &
+      SplitScheme & { readonly count: number; readonly each?: readonly { readonly attributes?: Readonly<Record<string, unknown>> }[] };
+    response: { readonly items: readonly ObjectView[] };
+  };
+  /** Makes a key from `parts`, whose numbers are `numbers`. */
+  'join-key': {
+    request: NewObject &
+      SplitScheme & {
+        readonly parts: readonly ObjectRef[];
+        readonly numbers: readonly number[];
+        readonly type: ObjectType;
+        readonly spec: KeySpec;
+        readonly length?: number;
+      };
     response: ObjectView;
   };
   agree: {
@@ -687,9 +727,17 @@ export interface OperationRow {
   /** Request field that names the target object, if any. */
   readonly target?: 'key' | 'from' | 'wrappingKey' | 'unwrappingKey';
   /** Further request fields that name objects this call also uses, each checked as its own resource and action. */
-  readonly alsoUses?: readonly { readonly field: string; readonly action: string; readonly lifecycle: LifecycleGroup }[];
+  readonly alsoUses?: readonly {
+    readonly field: string;
+    readonly action: string;
+    readonly lifecycle: LifecycleGroup;
+    /** The field is a list of references, each an object of its own. */
+    readonly many?: true;
+  }[];
   /** Usage the key must have, where fixed. */
   readonly usage?: KeyUsage;
+  /** Another usage that allows it as well. */
+  readonly orUsage?: KeyUsage;
   /** Needs an intent record before it: it produces an effect outside the database (a signature, an HSM object). */
   readonly intent: boolean;
   /** Works on archived objects. */
@@ -776,8 +824,17 @@ const OPERATIONS = {
   wrap: use('keys:wrap-target', 'export', undefined, { alsoUses: [{ field: 'wrappingKey', action: 'keys:wrap', lifecycle: 'protect' }] }),
   unwrap: change('keys:unwrap', { target: 'unwrappingKey', lifecycle: 'process', usage: 'unwrap', intent: true }),
   'unwrap-data': use('keys:unwrap', 'process', 'unwrap', { target: 'unwrappingKey', intent: true }),
-  derive: change('keys:derive', { target: 'key', lifecycle: 'protect', usage: 'derive', intent: true }),
-  agree: change('keys:agree', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
+  derive: change('keys:derive', {
+    target: 'key',
+    lifecycle: 'protect',
+    usage: 'derive',
+    intent: true,
+    alsoUses: [{ field: 'dataKey', action: 'keys:derive', lifecycle: 'protect' }],
+  }),
+  // Derive covers agreement in KMIP (2.1 §6.1.14) and PKCS#11 (CKA_DERIVE).
+  agree: change('keys:agree', { target: 'key', lifecycle: 'protect', usage: 'agree', orUsage: 'derive', intent: true }),
+  'split-key': change('keys:split', { target: 'key', lifecycle: 'export', intent: true }),
+  'join-key': change('keys:join', { intent: true, alsoUses: [{ field: 'parts', action: 'keys:join', lifecycle: 'export', many: true }] }),
   encapsulate: change('keys:encapsulate', { target: 'key', lifecycle: 'protect', usage: 'agree', intent: true }),
   decapsulate: change('keys:decapsulate', { target: 'key', lifecycle: 'process', usage: 'agree', intent: true }),
   'generate-data-key': use('keys:generate-data-key', 'protect', 'encrypt'),

@@ -29,6 +29,7 @@ export const REQUEST_FIELD_TYPES = {
   bits: number,
   ca: flag,
   compromisedAt: number,
+  count: number,
   countTotal: flag,
   created: flag,
   days: number,
@@ -47,6 +48,7 @@ export const REQUEST_FIELD_TYPES = {
   limit: number,
   login: text,
   message: text,
+  method: text,
   mode: text,
   name: text,
   namePrefix: text,
@@ -90,6 +92,7 @@ export const REQUEST_FIELD_TYPES = {
   tagLength: number,
   tags,
   tenant: text,
+  threshold: number,
   ttlMs: number,
   type: text,
   types: texts,
@@ -109,7 +112,7 @@ const AUDIT_FILTER = ['action', 'actor', 'operation', 'outcome', 'parent', 'plan
 
 /** Total over the operations table, so that a new operation has to decide. */
 export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFieldName[]>> = {
-  'create-key': [...CREATION, 'bits'],
+  'create-key': [...CREATION, 'bits', 'type'],
   'create-key-pair': CREATION,
   register: [...CREATION, 'format', 'replaces', 'type'],
   'import-key': [...CREATION, 'format', 'type', 'wrapAlgorithm'],
@@ -139,6 +142,8 @@ export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFiel
   unwrap: [...CREATION, 'algorithm', 'format', 'type'],
   'unwrap-data': ['algorithm'],
   derive: [...CREATION, 'algorithm', 'hash', 'iterations', 'length', 'type', 'version'],
+  'split-key': [...CREATION, 'count', 'method', 'threshold', 'version'],
+  'join-key': [...CREATION, 'length', 'method', 'threshold', 'type'],
   agree: [...CREATION, 'algorithm', 'kdf', 'length', 'version'],
   encapsulate: [...CREATION, 'version'],
   decapsulate: [...CREATION, 'version'],

@@ -4,6 +4,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import { parseDocument } from 'yaml';
 import { type KmipConfig, resolveKmip } from './kmip.js';
+import { type Pkcs11Config, resolvePkcs11 } from './pkcs11.js';
 import { type ConfigFile, ConfigSchema, type RootSettings, RootSettingsSchema } from './schema.js';
 
 /** What the service runs with: file, then environment, then flags, the later the stronger. */
@@ -16,6 +17,7 @@ export interface Config {
   readonly maxConnections: number;
   readonly rest: Required<Omit<NonNullable<ConfigFile['rest']>, 'tls'>> & { readonly tls: NonNullable<ConfigFile['rest']>['tls'] };
   readonly kmip: KmipConfig;
+  readonly pkcs11: Pkcs11Config;
   readonly roots: Readonly<Record<string, RootSettings>>;
   readonly defaultRoot: string;
   readonly policyDirectory: string | undefined;
@@ -58,6 +60,8 @@ export const ENVIRONMENT = {
   AEGIS_KMIP_HOST: 'Address the KMIP plane listens on. Default `127.0.0.1`.',
   AEGIS_KMIP_PORT: 'Port of the KMIP plane (TTLV over TLS). Default 5696; 0 = any free port.',
   AEGIS_KMIP_HTTPS_PORT: 'Port of the KMIP plane’s HTTPS binding. Default 5697; 0 = any free port.',
+  AEGIS_PKCS11_SOCKET: 'Path of the PKCS#11 socket, or `off`. Default `pkcs11.sock` in the data directory.',
+  AEGIS_PKCS11_PRINCIPAL: 'Principal that whoever opens the PKCS#11 socket acts as. Default: applications log in.',
   AEGIS_DEFAULT_ROOT: 'Root of trust for new keys that do not name one.',
   AEGIS_NODE_ID: 'Stable name of this node.',
   AEGIS_LOG_LEVEL: 'trace, debug, info, warn, error, fatal or silent. Default `info`.',
@@ -233,6 +237,11 @@ export function loadConfig(flags: ConfigFlags = {}, env: NodeJS.ProcessEnv = pro
         port: env.AEGIS_KMIP_PORT === undefined ? undefined : parsePort(env.AEGIS_KMIP_PORT, 'AEGIS_KMIP_PORT'),
         httpsPort: env.AEGIS_KMIP_HTTPS_PORT === undefined ? undefined : parsePort(env.AEGIS_KMIP_HTTPS_PORT, 'AEGIS_KMIP_HTTPS_PORT'),
       },
+      dataDir,
+    ),
+    pkcs11: resolvePkcs11(
+      file.pkcs11,
+      { socket: env.AEGIS_PKCS11_SOCKET || undefined, principal: env.AEGIS_PKCS11_PRINCIPAL || undefined },
       dataDir,
     ),
     roots,

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { KmipSchema } from './kmip.js';
+import { Pkcs11Schema } from './pkcs11.js';
 
 /**
  * The configuration file (`aegis.yaml` in the data directory, or `--config`, or `AEGIS_CONFIG`), as one schema:
@@ -187,6 +188,7 @@ export const ConfigSchema = Type.Object(
       ),
     ),
     kmip: Type.Optional(KmipSchema),
+    pkcs11: Type.Optional(Pkcs11Schema),
     roots: Type.Optional(
       Type.Record(Type.String({ pattern: '^[a-z][a-z0-9-]{0,31}$' }), RootSettingsSchema, {
         description: 'Roots of trust by name. Default: one software root named `software`.',

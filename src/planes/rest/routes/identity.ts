@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
-import { ROLES } from '../../../domain/index.js';
+import { LOGIN_KINDS, ROLES } from '../../../domain/index.js';
 import { toETag } from '../etag.js';
-import { closed, int, nullable, textPairs } from '../schema-kinds.js';
+import { bytes, closed, int, nullable, textPairs } from '../schema-kinds.js';
 import {
   ById,
   CertificateIn,
@@ -131,6 +131,56 @@ export const IDENTITY_ROUTES: readonly Route[] = [
     example: { params: { id: '018f2f4e-0000-7000-8000-000000000001' }, body: { disabled: true } },
     cli: 'aegis principal update ID --disable',
   }),
+  jsonRoute({
+    id: 'set-login',
+    method: 'PUT',
+    path: '/v1/principals/{id}/logins',
+    group: 'identity',
+    operation: 'set-login',
+    summary: 'Set or remove a password, device or one-time password',
+    description:
+      'What the principal proves itself with in KMIP request headers. Only what checking needs is kept; nothing gives it back. Idempotency-Key is not used here: the request holds a secret.',
+    params: ById,
+    body: closed({
+      kind: Type.Union(
+        LOGIN_KINDS.map((kind) => Type.Literal(kind)),
+        { description: 'Kind of credential.' },
+      ),
+      login: Type.String({ minLength: 1, maxLength: 256, description: 'Username, or serial number of a device. Unique in the tenant.' }),
+      password: Type.Optional(nullable(bytes('UTF-8 text of 8 to 1,024 characters; null removes the login.'))),
+      otpSeed: Type.Optional(bytes('Seed of time-based one-time passwords (RFC 6238).')),
+      device: Type.Optional(
+        closed(
+          {
+            deviceIdentifier: Type.Optional(Type.String({ maxLength: 256 })),
+            networkIdentifier: Type.Optional(Type.String({ maxLength: 256 })),
+            machineIdentifier: Type.Optional(Type.String({ maxLength: 256 })),
+            mediaIdentifier: Type.Optional(Type.String({ maxLength: 256 })),
+          },
+          { description: 'Identifiers that a device has to present too.' },
+        ),
+      ),
+    }),
+    response: Type.Object(
+      { principalId: Type.String(), kind: Type.String(), login: Type.String(), set: Type.Boolean() },
+      { title: 'Login' },
+    ),
+    success: 200,
+    toRequest: ({ params, body }) => ({
+      principalId: params.id,
+      kind: body.kind,
+      login: body.login,
+      ...given('password', body.password),
+      ...given('otpSeed', body.otpSeed),
+      ...given('device', body.device),
+    }),
+    fromResponse: (r) => ({ ...r }),
+    example: {
+      params: { id: '018f2f4e-0000-7000-8000-000000000001' },
+      body: { kind: 'password', login: 'array-7', password: 'Y29ycmVjdCBob3JzZQ==' },
+    },
+    cli: 'aegis principal set-login ID --login array-7',
+  }),
   emptyRoute({
     id: 'delete-principal',
     method: 'DELETE',
@@ -158,6 +208,11 @@ export const IDENTITY_ROUTES: readonly Route[] = [
       name: Type.Optional(Name),
       ttlSeconds: Type.Optional(int(1, 315_360_000, { description: 'Life time. Default by the service.' })),
       scope: Type.Optional(scope),
+      kind: Type.Optional(
+        Type.Union([Type.Literal('token'), Type.Literal('pin')], {
+          description: '`pin`: 12 characters for a PKCS#11 PIN prompt, accepted by C_Login only, one hour by default and a day at most.',
+        }),
+      ),
     }),
     response: TokenIssued,
     success: 201,
@@ -166,6 +221,7 @@ export const IDENTITY_ROUTES: readonly Route[] = [
       ...given('name', body.name),
       ...given('ttlMs', body.ttlSeconds === undefined ? undefined : body.ttlSeconds * 1_000),
       ...given('scope', body.scope),
+      ...given('kind', body.kind),
     }),
     fromResponse: (r) => ({ ...tokenView(r), token: r.token }),
     headers: (r) => ({ Location: `/v1/tokens/${encodeURIComponent(r.id)}` }),
