@@ -52,7 +52,8 @@ export interface CreatedKey {
   readonly checkValue?: Uint8Array;
   /**
    * SHA-256 of the material as exportKey gives it (of an RSA private key: of the RSAPrivateKey inside, RFC 8017 §A.1.2), where the back end
-   * can make one and the key may be exported (KMIP's Digest). Never of secret data: a hash of a password would let whoever reads the database guess it.
+   * can make one and the key may be exported (KMIP's Digest). Never of secret data from outside: a hash of a password would let whoever reads the
+   * database guess it.
    */
   readonly digest?: Uint8Array;
 }

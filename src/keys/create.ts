@@ -81,10 +81,15 @@ const createKey =
     if (isPair(spec)) throw badField('spec', `${spec} is a key pair.`, 'Use create-key-pair.');
     generable(spec);
     const bits = checkBits(spec, request.bits);
-    const type = KEY_SPECS[spec].shape === 'secret' ? 'secret-data' : 'symmetric-key';
+    const secret = KEY_SPECS[spec].shape === 'secret';
+    if (request.type !== undefined && (request.type !== 'symmetric-key' || !secret)) {
+      throw badField('type', 'Only a secret is told what it is.', 'Leave type out.');
+    }
+    const type = secret && request.type === undefined ? 'secret-data' : 'symmetric-key';
     const usage = checkUsage(request.usage, spec, type, 'usage');
     const root = await parts.roots.choose({ ...wish(request), spec, how: 'generate' });
-    const object = await draftObject(parts, call, request, { type, spec, usage, rootId: root.id, protection: root.protection });
+    const own = secret && type === 'symmetric-key' ? {} : { spec };
+    const object = await draftObject(parts, call, request, { type, ...own, usage, rootId: root.id, protection: root.protection });
     const made = await parts.roots.call(root.id, 'generateKey', { binding: bindingOf(object, 1), ...(bits === undefined ? {} : { bits }) });
     const version = versionOf(object, 1, made, root.description, now);
     return created(parts, object, version, toView(object, [version], now));

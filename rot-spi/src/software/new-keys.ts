@@ -44,7 +44,7 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
   const spec = specOf(binding);
   let digest: Uint8Array | undefined;
   const reference = withMaterial(material, (bytes) => {
-    digest = digestOf(spec, binding, material, bytes);
+    digest = mayDigest(spec, binding, provenance, bytes) ? digestOf(spec, material, bytes) : undefined;
     return sealReference(ring, binding, { kind: material.kind, provenance, material: bytes });
   });
   const publicKey = publicHalf(material)?.export({ format: 'der', type: 'spki' });
@@ -59,9 +59,15 @@ export const sealNewKey = (ring: SealRing, binding: KeyBinding, material: KeyMat
   };
 };
 
-/** Of exportable keys only: who may read the digest may as well be told the key; and never of secret data, which can be guessed. */
-const digestOf = (spec: Spec, binding: KeyBinding, material: KeyMaterial, bytes: Uint8Array): Uint8Array | undefined => {
-  if (!binding.exportable || spec.family === 'secret') return undefined;
+/** Random bytes shorter than this could be found by their digest. */
+const MIN_DIGESTED_SECRET_BYTES = 10;
+/**
+ * Of exportable keys only: who may read the digest may as well be told the key. Of secret data only what was generated here: a
+ * password that came from outside can be guessed.
+ */
+const mayDigest = (spec: Spec, binding: KeyBinding, provenance: KeyProvenance, bytes: Uint8Array): boolean =>
+  binding.exportable && (spec.family !== 'secret' || (provenance.local && bytes.length >= MIN_DIGESTED_SECRET_BYTES));
+const digestOf = (spec: Spec, material: KeyMaterial, bytes: Uint8Array): Uint8Array => {
   if (spec.family !== 'rsa' || material.kind !== 'pkcs8') return sha256(bytes);
   // KMIP's format for RSA is the RSAPrivateKey inside (RFC 8017 §A.1.2).
   return withZeroised(material.privateKey.export({ format: 'der', type: 'pkcs1' }), sha256);

@@ -10,6 +10,11 @@ import type { Tickets } from './tickets.js';
 export interface KmipSettings {
   /** What RNG Seed does with the seed (KMIP 1.4 §4.36): takes all of it, takes a part, ignores it (Success, 0 bytes), or refuses. */
   readonly rngSeed: 'accept' | 'partial' | 'ignore' | 'refuse';
+  /**
+   * RNG Parameters of the generator that the roots of trust make keys with, told as Random Number Generator of new objects (KMIP 1.4
+   * §3.44). Absent: OpenSSL's CTR_DRBG with AES-256 for software roots, Unspecified for others.
+   */
+  readonly randomNumberGenerator?: Fields;
   /** Interop (KMIP 2.1 §6.1.26) is for tests and "SHALL NOT be available in a production server". */
   readonly interop: boolean;
 }

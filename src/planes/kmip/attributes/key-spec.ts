@@ -118,10 +118,39 @@ export const keyFacts = (attributes: readonly KmipAttribute[]): KeyFacts => {
   };
 };
 
-/** A key to be made: its specification, and its length where the specification leaves it open. */
+/**
+ * Symmetric algorithms that no root computes with, and the lengths of their keys, bits: made and kept as random bytes, and given
+ * to who asks (SKFF-O-1 and its like).
+ */
+const KEPT_ONLY: Readonly<Record<string, (bits: number) => boolean>> = {
+  DES: (bits) => bits === 64 || bits === 56,
+  SKIPJACK: (bits) => bits === 80,
+  Blowfish: (bits) => bits >= 32 && bits <= 448,
+  Camellia: (bits) => bits === 128 || bits === 192 || bits === 256,
+  CAST5: (bits) => bits >= 40 && bits <= 128,
+  IDEA: (bits) => bits === 128,
+  MARS: (bits) => bits >= 128 && bits <= 448,
+  RC2: (bits) => bits >= 8 && bits <= 1024,
+  RC4: (bits) => bits >= 40 && bits <= 2048,
+  RC5: (bits) => bits >= 8 && bits <= 2040,
+  Twofish: (bits) => bits === 128 || bits === 192 || bits === 256,
+  HMAC_MD5: (bits) => bits >= 64,
+  OneTimePad: () => true,
+  Poly1305: (bits) => bits === 256,
+  ARIA: (bits) => bits === 128 || bits === 192 || bits === 256,
+  SEED: (bits) => bits === 128,
+  SM4: (bits) => bits === 128,
+  GOSTR34_13_2015: (bits) => bits === 256,
+  GOST28147_89: (bits) => bits === 256,
+};
+const isKeptOnly = ({ algorithm, length }: KeyFacts): boolean =>
+  typeof algorithm === 'string' && length !== undefined && Object.hasOwn(KEPT_ONLY, algorithm) && KEPT_ONLY[algorithm]?.(length) === true;
+
+/** A key to be made: its specification, its length where the specification leaves it open, and whether it is kept only. */
 export interface WantedKey {
   readonly spec: KeySpec;
   readonly bits?: number;
+  readonly type?: 'symmetric-key';
 }
 
 /**
@@ -139,6 +168,7 @@ export const readKeySpec = (attributes: readonly KmipAttribute[], type: 'symmetr
     return { spec: 'secret', bits: facts.length };
   }
   if (facts.algorithm === undefined) throw refuse('InvalidMessage', 'The Cryptographic Algorithm is required.');
+  if (type === 'symmetric-key' && isKeptOnly(facts)) return { spec: 'secret', bits: Math.ceil((facts.length as number) / 8) * 8, type };
   const spec = specOfFacts(facts);
   if (spec === undefined || (KEY_SPECS[spec].shape === 'pair') !== (type === 'private-key')) {
     throw refuse('InvalidAttributeValue', 'The service makes no such key: check Cryptographic Algorithm, Length and Domain Parameters.');

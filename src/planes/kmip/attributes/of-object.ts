@@ -177,6 +177,8 @@ const fromRest = ({ object, current }: Facts, fact: 'alwaysSensitive' | 'neverEx
   Object.keys(object.attributes).some((key) => key.startsWith('kmip:')) ? false : (current?.provenance[fact] ?? false);
 
 const OS_RANDOM: Fields = { RNGAlgorithm: 'DRBG', CryptographicAlgorithm: 'AES', CryptographicLength: 256, DRBGAlgorithm: 'CTR' };
+/** Of a hardware module's generator nothing is known. */
+const generatorOf = ({ protection }: ManagedObject): Fields => (protection === 'software' ? OS_RANDOM : { RNGAlgorithm: 'Unspecified' });
 const SOFTWARE_STORAGE = 0x1;
 const HARDWARE_STORAGE = 0x2;
 
@@ -211,7 +213,7 @@ const TELLERS: Readonly<Record<string, Teller>> = {
   LastChangeDate: date('lastChange'),
   OriginalCreationDate: (facts) =>
     kept('OriginalCreationDate')(facts) ?? (madeHere(facts) ? seconds(facts.object.dates.created) : undefined),
-  RandomNumberGenerator: (facts) => kept('RandomNumberGenerator')(facts) ?? (madeHere(facts) ? OS_RANDOM : undefined),
+  RandomNumberGenerator: (facts) => kept('RandomNumberGenerator')(facts) ?? (madeHere(facts) ? generatorOf(facts.object) : undefined),
   UsageLimits: usageLimits,
   RevocationReason: revocation,
   LeaseTime: ({ object }) => (object.type === 'template' ? undefined : (object.lease?.seconds ?? DEFAULT_LEASE_SECONDS)),

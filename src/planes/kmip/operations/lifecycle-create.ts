@@ -1,8 +1,10 @@
 import { compareVersions, type KmipAttribute, type KmipVersion } from '@aegis/kmip-ttlv';
 import { KEY_SPECS, type KeySpec } from '@aegis/rot-spi/vocabulary';
+import type { NewObject } from '../../../domain/index.js';
 import { givenAttributes } from '../attributes/given.js';
 import { readKeySpec } from '../attributes/key-spec.js';
 import { protectionOf, readNewObject } from '../attributes/new-object.js';
+import { keptOne } from '../attributes/stored-values.js';
 import { objectTypeOf } from '../attributes/vocabulary.js';
 import { type Fields, type KmipCall, type KmipHandler, refuse } from '../contract.js';
 
@@ -27,6 +29,12 @@ export const checkQuantumSafe = (attributes: readonly KmipAttribute[], spec: Key
   }
 };
 
+/** What the operator says of the generator the keys are made with, where that is not what the plane would say itself. */
+export const withGenerator = (made: NewObject, call: KmipCall): NewObject => {
+  const told = call.settings.randomNumberGenerator;
+  return told === undefined ? made : { ...made, attributes: { ...made.attributes, ...keptOne('RandomNumberGenerator', told) } };
+};
+
 /** Create (KMIP 2.1 §6.1.8, 1.4 §4.1). */
 export const create: KmipHandler = async (payload, call) => {
   const type = objectTypeOf(payload['ObjectType']);
@@ -37,7 +45,7 @@ export const create: KmipHandler = async (payload, call) => {
   const wanted = readKeySpec(attributes, type);
   checkQuantumSafe(attributes, wanted.spec, wanted.bits);
   const made = await call.call('create-key', {
-    ...readNewObject(attributes, { type, call, spec: wanted.spec }),
+    ...withGenerator(readNewObject(attributes, { type, call, spec: wanted.type === undefined ? wanted.spec : undefined }), call),
     ...protectionOf(payload['ProtectionStorageMasks']),
     ...wanted,
   });
@@ -69,9 +77,9 @@ export const createKeyPair: KmipHandler = async (payload, call) => {
   // The algorithm may be said for one half only; it is the pair's.
   const { spec } = readKeySpec([...privateAttributes, ...publicAttributes], 'private-key');
   checkQuantumSafe(privateAttributes, spec, undefined);
-  const ownPublic = readNewObject(publicAttributes, { type: 'public-key', call, spec });
+  const ownPublic = withGenerator(readNewObject(publicAttributes, { type: 'public-key', call, spec }), call);
   const made = await call.call('create-key-pair', {
-    ...readNewObject(privateAttributes, { type: 'private-key', call, spec }),
+    ...withGenerator(readNewObject(privateAttributes, { type: 'private-key', call, spec }), call),
     ...protectionOf(payload['PrivateProtectionStorageMasks'] ?? payload['CommonProtectionStorageMasks']),
     spec,
     // Dates are given even when none are: the public half takes the private one's only where the request has none of its own.

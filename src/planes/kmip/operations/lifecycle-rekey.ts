@@ -6,7 +6,7 @@ import { protectionOf, readNewObject } from '../attributes/new-object.js';
 import { storedKey, storedOne } from '../attributes/stored-values.js';
 import { idOf, targetOf } from '../attributes/target.js';
 import { type KmipCall, type KmipHandler, refuse } from '../contract.js';
-import { checkQuantumSafe, givenHalves, refuseBy } from './lifecycle-create.js';
+import { checkQuantumSafe, givenHalves, refuseBy, withGenerator } from './lifecycle-create.js';
 
 // Re-key and Re-key Key Pair (KMIP 2.1 §6.1.46, §6.1.47; 1.4 §4.4, §4.5): the domain copies, moves the names and links both ways.
 
@@ -95,7 +95,7 @@ export const reKey: KmipHandler = async (payload, call) => {
   if (object.spec !== undefined) checkQuantumSafe(attributes, object.spec, undefined);
   const made = await call.call('re-key', {
     key,
-    ...replacementOf(object, attributes, call),
+    ...withGenerator(replacementOf(object, attributes, call), call),
     ...protectionOf(payload['ProtectionStorageMasks']),
     ...offsetOf(payload, attributes, object, call),
   });
@@ -113,10 +113,10 @@ export const reKeyKeyPair: KmipHandler = async (payload, call) => {
   const { object: publicObject } = await call.call('get-object', { key: idOf(link.target, call) });
   const made = await call.call('re-key', {
     key,
-    ...replacementOf(object, privateAttributes, call),
+    ...withGenerator(replacementOf(object, privateAttributes, call), call),
     ...protectionOf(payload['PrivateProtectionStorageMasks'] ?? payload['CommonProtectionStorageMasks']),
     ...offsetOf(payload, privateAttributes, object, call),
-    publicKey: replacementOf(publicObject, publicAttributes, call),
+    publicKey: withGenerator(replacementOf(publicObject, publicAttributes, call), call),
   });
   if (made.publicKeyId === undefined) {
     throw refuseBy(call.version, 'PermissionDenied', 'InvalidObjectType', 'The pair was not made by this server.');
