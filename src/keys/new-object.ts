@@ -18,6 +18,7 @@ import {
   BOUNDS,
   badField,
   checkAttributes,
+  checkDate,
   checkDateOrder,
   checkLinks,
   checkNames,
@@ -45,6 +46,7 @@ export interface Blueprint {
   /** Where the caller brings them (register with an id). */
   readonly id?: KeyHandle;
   readonly version?: number;
+  readonly initial?: number;
 }
 
 /** Dates and state of an object made now. An activation date in the past activates (KMIP 1.4 §3.22, transition 1). */
@@ -83,7 +85,8 @@ export const draftObject = async (
   blueprint: Blueprint,
   nameField = 'names',
 ): Promise<ManagedObject> => {
-  const { dates, state } = datesOfNew(request, call.now);
+  const { dates: own, state } = datesOfNew(request, call.now);
+  const dates = blueprint.initial === undefined ? own : { ...own, initial: checkDate(blueprint.initial, 'initial') };
   const names = await checkNames(request.names, nameField, call.tenant, parts.objects);
   return {
     id: blueprint.id ?? newObjectId(call.now),

@@ -2,11 +2,13 @@ import type { CipherParameters } from '@aegis/rot-spi';
 import type { Algorithm } from '@aegis/rot-spi/vocabulary';
 import {
   type AuthorizedCall,
+  type Change,
   fail,
   type Handlers,
   type LoadedObject,
   type LocateFilter,
   type ManagedObject,
+  materialise,
   type ObjectVersion,
   type OperationResponse,
   type Planned,
@@ -24,8 +26,9 @@ import {
   targetOf,
   verificationKey,
 } from './chosen-key.js';
-import { badField } from './field-rules.js';
+import { badField, mergeAttributes } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
+import { nextObject, updateObject } from './new-object.js';
 import { wrapBytes, wrapParameters } from './transit.js';
 import type { UsageAccount } from './usage-accounting.js';
 import { seenObject, toView } from './views.js';
@@ -136,10 +139,11 @@ const exportKey =
     const version = processVersion(loaded, pinnedVersion(call.request.version, call.request.key));
     const open = exportPublic(object, version);
     const detail = { version: version.version, wrapped };
-    if (open !== undefined && !wrapped) return { response: { ...open, object: seenObject(object, call.now) }, changes: [], detail };
     if (open === undefined) requireExportable(object);
     if (wrapped) return exportWrapped(parts, account, call, object, version, open?.material);
     requireOpen(object);
+    const changes = leftBehind(call, object);
+    if (open !== undefined) return { response: { ...open, object: seenObject(object, call.now) }, changes, detail };
     const { format, material } = await parts.roots.call(object.rootId, 'exportKey', { key: boundKey(object, version) });
     return {
       response: {
@@ -148,10 +152,20 @@ const exportKey =
         format: object.spec === undefined ? 'opaque' : format,
         material,
       },
-      changes: [],
+      changes,
       detail,
     };
   };
+
+/** What the export says of the object from now on; nothing the second time. */
+const leftBehind = ({ request, now }: AuthorizedCall<'export-key'>, object: ManagedObject): readonly Change[] => {
+  const { leaves } = request;
+  if (leaves === undefined) return [];
+  const differs = Object.entries(leaves).some(([name, value]) => JSON.stringify(object.attributes[name]) !== JSON.stringify(value));
+  if (!differs) return [];
+  const attributes = mergeAttributes(object.attributes, leaves);
+  return [updateObject(object, nextObject(materialise(object, now), { attributes }, now))];
+};
 
 /** An object registered without its value (KMIP Key Value Location) has nothing that could leave. */
 const absentValue = ({ object, versions }: LoadedObject): Exported | undefined => {
@@ -202,7 +216,7 @@ const exportWrapped = async (
       material: wrapped,
       ...(iv === undefined ? {} : { iv }),
     },
-    changes: used.changes,
+    changes: [...used.changes, ...leftBehind(call, object)],
     detail: { version: version.version, wrapped: true, wrappingKey: wrapping.object.id, algorithm },
   };
 };

@@ -1,6 +1,7 @@
 import { KEY_SPECS, KEY_USAGES, type KeySpec, type KeyUsage } from '@aegis/rot-spi/vocabulary';
 import {
   type AuthorizedCall,
+  fail,
   type Handlers,
   type ManagedObject,
   type ObjectType,
@@ -31,8 +32,10 @@ interface Registered {
 const MAX_KEY_BYTES = 65_536;
 
 /** Id and version number, where the caller brings the id. */
-const identityOf = (call: Call) =>
-  call.request.id === undefined ? {} : { id: toKeyHandle(call.request.id.toLowerCase()), version: versionNumber(call) };
+const identityOf = (call: Call) => ({
+  ...(call.request.id === undefined ? {} : { id: toKeyHandle(call.request.id.toLowerCase()), version: versionNumber(call) }),
+  ...(call.request.initial === undefined ? {} : { initial: call.request.initial }),
+});
 
 const wantFormat = (request: Request, formats: readonly Request['format'][]): void => {
   if (!formats.includes(request.format)) {
@@ -204,12 +207,23 @@ const BY_TYPE: Readonly<Record<ObjectType, (parts: KeyParts, call: Call) => Prom
 };
 const PUBLIC_TYPES: readonly ObjectType[] = ['public-key', 'certificate', 'certificate-request', 'template'];
 
+/**
+ * Material that was taken in and overwritten. The guard makes a call again that lost a race (a replaced object changed); the
+ * bytes are gone by then, and zeros would be a key like any other.
+ */
+const spent = new WeakSet<Uint8Array>();
+const requireFresh = (material: Uint8Array): void => {
+  if (!spent.has(material)) return;
+  throw fail('conflict', 'The object changed while it was being replaced.', { next: 'Send it again.' });
+};
+
 export const makeRegisterHandlers = (parts: KeyParts): Pick<Handlers, 'register'> => ({
   register: async (call): Promise<Planned<'register'>> => {
     const { request, now } = call;
     const own = Object.hasOwn(BY_TYPE, request.type) ? BY_TYPE[request.type] : undefined;
     const run = own !== undefined && request.format === 'absent' ? registerAbsent : own;
     if (run === undefined) throw badField('type', 'No such object type.', `Choose from ${Object.keys(BY_TYPE).join(', ')}.`);
+    requireFresh(request.material);
     try {
       if (request.id !== undefined || request.replaces !== undefined) return await registerAs(parts, call, run);
       const { object, version } = await run(parts, call);
@@ -224,7 +238,10 @@ export const makeRegisterHandlers = (parts: KeyParts): Pick<Handlers, 'register'
       };
     } finally {
       // Secret bytes leave this process as soon as the root has them, or has refused them.
-      if (!PUBLIC_TYPES.includes(request.type) && request.material instanceof Uint8Array) request.material.fill(0);
+      if (!PUBLIC_TYPES.includes(request.type) && request.material instanceof Uint8Array) {
+        request.material.fill(0);
+        if (request.material.length > 0) spent.add(request.material);
+      }
     }
   },
 });

@@ -228,7 +228,7 @@ const bytesIn = (object: Fields, field: string): Uint8Array => {
 };
 
 /** DER as it is, and PEM's bytes (some clients put the text there). */
-const withoutArmour = (bytes: Uint8Array): Uint8Array => {
+export const withoutArmour = (bytes: Uint8Array): Uint8Array => {
   if (bytes[0] !== 0x2d) return bytes;
   const text = Buffer.from(bytes).toString('latin1');
   const body = /-----BEGIN [A-Z0-9 ]+-----([A-Za-z0-9+/=\s]+)-----END/.exec(text)?.[1];

@@ -1,5 +1,5 @@
-import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
 import { compareVersions, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
+import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
 import type { ManagedObject } from '../../../domain/index.js';
 import { algorithmOfSpec } from '../attributes/key-spec.js';
 import { refuse } from '../contract.js';

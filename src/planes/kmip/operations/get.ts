@@ -2,6 +2,7 @@ import { attributeNamed, type Fields, type KmipAttribute } from '@aegis/kmip-ttl
 import type { ManagedObject, ObjectView, OperationResponse } from '../../../domain/index.js';
 import { attributesOfTemplate } from '../attributes/given.js';
 import { attributesOfObject } from '../attributes/of-object.js';
+import { keptOne } from '../attributes/stored-values.js';
 import { targetOf } from '../attributes/target.js';
 import { TYPE_NAMES } from '../attributes/vocabulary.js';
 import { type KmipCall, type KmipHandler, refuse } from '../contract.js';
@@ -14,6 +15,9 @@ import { type Exported, keyBlock, keyedObject, materialFor, plainObject, type Wa
 import { exportPkcs12 } from './get-pkcs12.js';
 
 // Get (KMIP 2.1 §6.1.19, 1.4 §4.11) and what Export shares with it.
+
+/** KMIP 2.1 §4.22: Fresh is false once the object has been served. */
+const NOT_FRESH = keptOne('Fresh', false);
 
 const UNKEYED = ['certificate', 'certificate-request', 'opaque-object'];
 
@@ -109,7 +113,7 @@ const objectOf = (response: Response): ManagedObject => {
 const retrieveOpen = async (retrieval: Retrieval): Promise<{ readonly object: ManagedObject; readonly fields: Fields }> => {
   const { call, id, payload } = retrieval;
   wrapTypeOf(payload);
-  const response = await call.call('export-key', { key: id });
+  const response = await call.call('export-key', { key: id, leaves: NOT_FRESH });
   const object = objectOf(response);
   return { object, fields: await openObject(retrieval, object, response) };
 };
@@ -190,7 +194,14 @@ const retrieveWrapped = async (
   const asIs = wrapsAsIs(wrapping, block, object, wanted);
   const { algorithm, ...parameters } = encryption.choice;
   const wrapped = await call
-    .call('export-key', { key: id, wrappingKey: encryption.id, wrapAlgorithm: algorithm, ...parameters, ...(asIs ? {} : { encode }) })
+    .call('export-key', {
+      key: id,
+      wrappingKey: encryption.id,
+      wrapAlgorithm: algorithm,
+      ...parameters,
+      leaves: NOT_FRESH,
+      ...(asIs ? {} : { encode }),
+    })
     .catch((error: unknown) => {
       throw wrappingFault(error);
     });

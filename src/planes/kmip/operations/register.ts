@@ -1,7 +1,7 @@
 import type { Fields, KmipAttribute } from '@aegis/kmip-ttlv';
 import { isFirstEra } from '@aegis/kmip-ttlv';
 import type { KeySpec } from '@aegis/rot-spi/vocabulary';
-import type { NewObject, ObjectType } from '../../../domain/index.js';
+import type { NewObject, ObjectLink, ObjectType } from '../../../domain/index.js';
 import { givenAttributes, templateAttributes } from '../attributes/given.js';
 import { keyFacts } from '../attributes/key-spec.js';
 import { protectionOf, readNewObject } from '../attributes/new-object.js';
@@ -21,7 +21,12 @@ export interface Registering {
   readonly attributes: readonly KmipAttribute[];
   readonly wiper: Wiper;
   /** Fields of the service's request beside the object (root, id, what is replaced). */
-  readonly extra: { readonly protection?: NonNullable<NewObject['protection']>; readonly id?: string; readonly replaces?: string };
+  readonly extra: {
+    readonly protection?: NonNullable<NewObject['protection']>;
+    readonly id?: string;
+    readonly replaces?: string;
+    readonly initial?: number;
+  };
   /** Server-set attributes that the operation takes (Import). */
   readonly alsoTakes?: readonly string[];
 }
@@ -68,14 +73,23 @@ const keptMask = (attributes: readonly KmipAttribute[]): Readonly<Record<string,
   return typeof mask === 'number' ? keptOne('CryptographicUsageMask', mask) : {};
 };
 
+/** KMIP 2.1 §6.1.43: "the server SHALL create a Link attribute of Link Type Wrapping Key Link" for what comes wrapped. */
+const wrappingLinks = ({ block }: ReadObject, call: KmipCall): readonly ObjectLink[] => {
+  const information = block.wrapping?.['EncryptionKeyInformation'] as Fields | undefined;
+  const target = information?.['UniqueIdentifier'];
+  return isFirstEra(call.version) || typeof target !== 'string' ? [] : [{ type: 'wrapping-key', target }];
+};
+
 const describe = (registering: Registering, read: ReadObject, spec: KeySpec | undefined): NewObject => {
   const { call, type, attributes, alsoTakes } = registering;
   const all = withFacts(withInner(attributes, read.inner), read);
   const made = readNewObject(all, { type, call, spec, ...(alsoTakes === undefined ? {} : { alsoTakes }) });
   const usage = unwrapsToo(made.usage, type, call);
   const widened = usage !== made.usage;
+  const links = [...(made.links ?? []), ...wrappingLinks(read, call)];
   return {
     ...made,
+    ...(links.length === 0 ? {} : { links }),
     ...(usage === undefined ? {} : { usage }),
     attributes: { ...made.attributes, ...read.attributes, ...(widened ? keptMask(all) : {}) },
   };
@@ -86,7 +100,12 @@ export const registerObject = async (registering: Registering): Promise<string> 
   const { call, type, object, attributes, wiper, extra } = registering;
   const read = readObject(type, object, { version: call.version, given: keyFacts(attributes), wiper });
   const { intake } = read;
-  const response = await call.call('register', { ...describe(registering, read, intake.spec ?? read.facts.spec), ...intake, type, ...extra });
+  const response = await call.call('register', {
+    ...describe(registering, read, intake.spec ?? read.facts.spec),
+    ...intake,
+    type,
+    ...extra,
+  });
   return response.object.id;
 };
 
