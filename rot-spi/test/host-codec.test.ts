@@ -68,7 +68,7 @@ const KINDS: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   newKeys: fc.array(newKey, { maxLength: 5 }),
   keyParts: fc.array(fc.record({ key, part: fc.nat() }), { maxLength: 5 }),
   createdKeys: fc.array(createdKey, { maxLength: 5 }),
-  splitMethod: fc.constantFrom('xor', 'gf2-16', 'prime-field', 'gf2-8'),
+  splitMethod: fc.constantFrom('xor', 'gf2-16', 'prime-field', 'gf2-8', 'gf2-8-283'),
   provenance,
   texts: fc.dictionary(
     wellFormed(20).filter((name) => name !== '__proto__'),

@@ -20,6 +20,8 @@ const ROLE_USAGE: Readonly<Record<string, KeyUsage>> = {
   'keys:wrap': 'wrap',
   /** `alsoUses` of re-encrypt. */
   'keys:encrypt': 'encrypt',
+  /** `alsoUses` of derive: the secret that is the derivation data (KMIP 1.4 §4.6). */
+  'keys:derive': 'derive',
   /** The target of import-key is the key that unwraps (KMIP 1.4 §2.1.6 key wrapping). */
   'keys:import': 'unwrap',
 };
@@ -27,6 +29,8 @@ const ROLE_USAGE: Readonly<Record<string, KeyUsage>> = {
 export interface Requirement {
   readonly lifecycle: LifecycleGroup;
   readonly usage: KeyUsage | undefined;
+  /** Allows it as well as `usage`. */
+  readonly orUsage?: KeyUsage;
   readonly archivedAllowed: boolean;
 }
 
@@ -34,6 +38,7 @@ export interface Requirement {
 const ownRequirement = (row: OperationRow): Requirement => ({
   lifecycle: row.lifecycle,
   usage: row.usage ?? (row.target === undefined ? undefined : ROLE_USAGE[row.action]),
+  ...(row.orUsage === undefined ? {} : { orUsage: row.orUsage }),
   archivedAllowed: row.archivedAllowed,
 });
 
@@ -50,7 +55,8 @@ const OTHERS = Object.fromEntries(
     ]),
   ),
 ) as Readonly<Record<string, Requirement>>;
-export const otherRequirement = (operation: OperationName, field: string): Requirement | undefined => OTHERS[`${operation}.${field}`];
+export const otherRequirement = (operation: OperationName, field: string): Requirement | undefined =>
+  OTHERS[`${operation}.${field.replace(/\.[0-9]+$/, '')}`];
 
 const displayName = (object: ManagedObject): string => object.names[0] ?? object.id;
 
@@ -60,11 +66,12 @@ export const admit = (object: ManagedObject, requirement: Requirement, tenant: s
   if (object.tenant !== tenant) return { code: 'not-found', message: 'No such object.' };
   const refusal = admission(object, requirement.lifecycle, requirement.archivedAllowed, now);
   if (refusal !== undefined) return refusal.fault;
-  if (requirement.usage !== undefined && !object.usage.includes(requirement.usage)) {
+  const { usage, orUsage } = requirement;
+  if (usage !== undefined && !object.usage.includes(usage) && !(orUsage !== undefined && object.usage.includes(orUsage))) {
     return {
       code: 'usage-denied',
-      message: `\`${displayName(object)}\` is not made for ${requirement.usage}; its usages are: ${object.usage.join(', ') || 'none'}.`,
-      next: `Use a key created with usage ${requirement.usage}.`,
+      message: `\`${displayName(object)}\` is not made for ${usage}; its usages are: ${object.usage.join(', ') || 'none'}.`,
+      next: `Use a key created with usage ${usage}.`,
     };
   }
   return undefined;

@@ -103,7 +103,9 @@ export const otherOf = (call: AnyCall, field: string): LoadedObject => {
   if (other === undefined || other.object.tenant !== call.tenant) {
     throw fail('not-found', 'No such object.', { field, next: 'Check the id or name.' });
   }
-  const row = OPERATION_TABLE[call.operation].alsoUses?.find((u) => u.field === field);
+  // `parts.0` is the first item of the row's field `parts`.
+  const named = field.replace(/\.[0-9]+$/, '');
+  const row = OPERATION_TABLE[call.operation].alsoUses?.find((u) => u.field === named);
   admitted(other.object, row?.lifecycle ?? 'protect', false, call.now);
   importKeyStays(other.object, call.operation);
   authorityKeyStays(other.object, call.operation);

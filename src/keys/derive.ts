@@ -1,24 +1,37 @@
-import type { CreatedKey, DeriveParameters, KeyBinding } from '@aegis/rot-spi';
+import type { BoundKey, CreatedKey, DeriveParameters, KeyBinding } from '@aegis/rot-spi';
 import type { Algorithm, KeySpec } from '@aegis/rot-spi/vocabulary';
 import {
   type AuthorizedCall,
+  type Change,
   fail,
   type Handlers,
   type LoadedObject,
   type ManagedObject,
+  materialise,
   type NewObject,
   type ObjectType,
   type ObjectVersion,
   type Planned,
 } from '../domain/index.js';
 import { checkAlgorithm, chooseAlgorithm } from './chosen-algorithm.js';
-import { boundKey, isPair, pinnedVersion, processVersion, protectVersion, requireUsage, specOf, targetOf } from './chosen-key.js';
+import {
+  boundKey,
+  isPair,
+  otherOf,
+  pinnedVersion,
+  processVersion,
+  protectVersion,
+  requireSameRoot,
+  requireUsage,
+  specOf,
+  targetOf,
+} from './chosen-key.js';
 import { compensationFor } from './compensation.js';
 import { knownSpec } from './create.js';
-import { badField, checkBytes } from './field-rules.js';
+import { BOUNDS, badField, checkBytes } from './field-rules.js';
 import type { KeyParts } from './key-parts.js';
 import { checkUsage } from './key-usages.js';
-import { bindingOf, draftObject, resourceOf, versionOf } from './new-object.js';
+import { bindingOf, draftObject, nextObject, resourceOf, updateObject, versionOf } from './new-object.js';
 import { readPublicKey } from './public-material.js';
 import { toView } from './views.js';
 import { checkNewType, requireHome } from './wrap.js';
@@ -99,7 +112,7 @@ const finish = async <O extends Maker>(
   const fresh = versionOf(object, 1, made, { fingerprint }, call.now);
   return {
     response: { ...toView(object, [fresh], call.now), ...extra } as Planned<O>['response'],
-    changes: [{ kind: 'insert-object', object, versions: [fresh] }],
+    changes: [{ kind: 'insert-object', object, versions: [fresh] }, ...derivedFrom(loaded.object, object, call.now)],
     resource: resourceOf(object),
     detail: {
       base: loaded.object.id,
@@ -111,6 +124,25 @@ const finish = async <O extends Maker>(
     },
     ...(await compensationFor(parts, [{ rootId: object.rootId, reference: fresh.reference, binding: bindingOf(object, 1) }])),
   };
+};
+
+/**
+ * The base points to what was made from it (KMIP 2.1 §6.1.14). A key that thousands are derived from keeps as many links as an object
+ * may have; the derived ones always point back.
+ */
+const derivedFrom = (base: ManagedObject, derived: ManagedObject, now: number): readonly Change[] => {
+  if (base.links.length >= BOUNDS.links) return [];
+  const links = [...base.links, { type: 'derived-key', target: derived.id }];
+  return [updateObject(base, nextObject(materialise(base, now), { links }, now))];
+};
+
+/** The secret whose value is the derivation data: in the same root, and made to derive from. */
+const dataKeyOf = (call: AuthorizedCall<'derive'>, base: ManagedObject): { readonly dataKey?: BoundKey } => {
+  if (call.request.dataKey === undefined) return {};
+  const other = otherOf(call, 'dataKey');
+  requireUsage(other.object, 'derive');
+  requireSameRoot(base, other.object, 'derivation keeps both inside one');
+  return { dataKey: boundKey(other.object, protectVersion(other, pinnedVersion(undefined, call.request.dataKey))) };
 };
 
 const derive =
@@ -130,6 +162,7 @@ const derive =
       algorithm,
       newKey: { binding: yields.binding, ...yields.length },
       ...parameters,
+      ...dataKeyOf(call, loaded.object),
     });
     return finish(parts, call, yields, made, algorithm);
   };
@@ -139,7 +172,8 @@ const agree =
   async (call) => {
     const loaded = targetOf(call);
     const { request } = call;
-    requireUsage(loaded.object, 'agree');
+    // The row's other usage: derive.
+    if (!loaded.object.usage.includes('derive')) requireUsage(loaded.object, 'agree');
     const spec = specOf(loaded.object);
     const algorithm = await chooseAlgorithm(parts.roots, loaded.object, spec, 'agree', request.algorithm);
     const kdf: { kdf?: Algorithm } = request.kdf === undefined ? {} : { kdf: checkAlgorithm(request.kdf, 'secret', 'derive', 'kdf') };

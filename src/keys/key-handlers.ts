@@ -20,6 +20,7 @@ import { makeRootHandlers } from './root-operations.js';
 import type { RootRegistry } from './root-registry.js';
 import { makeRotateHandlers } from './rotate.js';
 import { makeSignHandlers } from './sign.js';
+import { makeSplitHandlers } from './splits.js';
 import { makeTenantHandlers } from './tenant-rules.js';
 import { makeTransitHandlers } from './transit.js';
 import { makeUpdateHandlers } from './update.js';
@@ -60,6 +61,7 @@ export const makeKeyHandlers = (options: KeyHandlerOptions) => {
     ...makeWrapHandlers(parts, account),
     ...makeTransitHandlers(parts),
     ...makeDeriveHandlers(parts),
+    ...makeSplitHandlers(parts),
     ...makeKeylessHandlers(parts),
     ...makeMultiPartHandlers(parts, account),
     ...makeCertificateHandlers(parts, account),

@@ -153,6 +153,7 @@ export const requestFor = (name: OperationName): Record<string, unknown> => ({
   to: 'invoice',
   wrappingKey: 'invoice',
   unwrappingKey: 'invoice',
+  parts: ['invoice'],
   kind: name === 'create-principal' ? 'human' : 'sign',
 });
 

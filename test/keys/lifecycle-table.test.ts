@@ -101,6 +101,7 @@ const SETUPS: Partial<Record<OperationName, Setup>> = {
     return { id: made.id, request: { ...made.request, wrappingKey: await other(alice, ['wrap']) } };
   },
   derive: onAes({ algorithm: 'hkdf-sha256', spec: 'aes-256' }),
+  'split-key': onAes({ method: 'xor', threshold: 2, count: 2 }),
   agree: onPair({ peerPublicKey: peer, spec: 'aes-256' }),
   encapsulate: onPair({ spec: 'aes-256' }, 'ml-kem-768', ['agree']),
   decapsulate: onPair({ spec: 'aes-256', ciphertext: new Uint8Array(1088) }, 'ml-kem-768', ['agree']),

@@ -27,27 +27,34 @@ const POLYNOMIAL = 0x11d;
 /** {3A}: y^2+y+m is irreducible over this GF(2^8) (KMIP 2.1 §13.1). */
 const M = 0x3a;
 
+/** FIPS 197's polynomial, which KMIP 3.0 can ask for (Split Key Polynomial, Polynomial-283). */
+const FIPS_POLYNOMIAL = 0x11b;
+
 /** Multiplication in GF(2^8) without a branch or a look-up that depends on the values. */
-const times8 = (a: number, b: number): number => {
-  let product = 0;
-  let shifted = a;
-  for (let bit = 0; bit < 8; bit += 1) {
-    product ^= shifted & -((b >> bit) & 1);
-    shifted = (shifted << 1) ^ (POLYNOMIAL & -(shifted >> 7));
-  }
-  return product & 0xff;
-};
+const timesBy =
+  (polynomial: number) =>
+  (a: number, b: number): number => {
+    let product = 0;
+    let shifted = a;
+    for (let bit = 0; bit < 8; bit += 1) {
+      product ^= shifted & -((b >> bit) & 1);
+      shifted = (shifted << 1) ^ (polynomial & -(shifted >> 7));
+    }
+    return product & 0xff;
+  };
 
 /** a^254 = a^-1. */
-const inverse8 = (a: number): number => {
-  let result = 1;
-  let power = a;
-  for (let bit = 1; bit < 8; bit += 1) {
-    power = times8(power, power);
-    result = times8(result, power);
-  }
-  return result;
-};
+const inverseBy =
+  (times: Field['times']) =>
+  (a: number): number => {
+    let result = 1;
+    let power = a;
+    for (let bit = 1; bit < 8; bit += 1) {
+      power = times(power, power);
+      result = times(result, power);
+    }
+    return result;
+  };
 
 interface Field {
   /** Bytes of one element. */
@@ -56,7 +63,10 @@ interface Field {
   readonly inverse: (a: number) => number;
 }
 
+const times8 = timesBy(POLYNOMIAL);
+const inverse8 = inverseBy(times8);
 const GF8: Field = { width: 1, times: times8, inverse: inverse8 };
+const GF8_FIPS: Field = { width: 1, times: timesBy(FIPS_POLYNOMIAL), inverse: inverseBy(timesBy(FIPS_POLYNOMIAL)) };
 
 /** Elements uy+v as u‖v. The printed product of §13.1 lacks the factor m of ru; y^2 = y+m gives it. */
 const GF16: Field = {
@@ -207,7 +217,7 @@ const joinPrime = (shares: readonly Share[], prime: Uint8Array | undefined, leng
 
 const notJoinable = (): RootFault => new RootFault('decryption-failed', 'these parts do not make a key', 'Give enough parts of one split.');
 
-const FIELDS: Partial<Record<SplitMethod, Field>> = { 'gf2-8': GF8, 'gf2-16': GF16 };
+const FIELDS: Partial<Record<SplitMethod, Field>> = { 'gf2-8': GF8, 'gf2-8-283': GF8_FIPS, 'gf2-16': GF16 };
 
 /** Splits; the caller zeroes secret and shares. */
 export const splitSecret = (secret: Uint8Array, parts: number, sharing: Sharing): Buffer[] => {

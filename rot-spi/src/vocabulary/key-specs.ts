@@ -97,8 +97,8 @@ export const HASH_BYTES: Readonly<Record<HashName, number>> = {
   'sha3-512': 64,
 };
 
-/** How a key is split into parts (KMIP 2.1 §11.55, §13.1). */
-export const SPLIT_METHODS = ['xor', 'gf2-16', 'prime-field', 'gf2-8'] as const;
+/** How a key is split into parts (KMIP 2.1 §11.55, §13.1); `gf2-8-283` is over FIPS 197's polynomial (KMIP 3.0). */
+export const SPLIT_METHODS = ['xor', 'gf2-16', 'prime-field', 'gf2-8', 'gf2-8-283'] as const;
 export type SplitMethod = (typeof SPLIT_METHODS)[number];
 
 const CIPHER_USAGES: readonly KeyUsage[] = ['encrypt', 'decrypt', 'wrap', 'unwrap', 'mac', 'mac-verify', 'derive'];
