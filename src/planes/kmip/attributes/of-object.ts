@@ -13,6 +13,7 @@ import {
 import { KEY_SPECS, toUsageMask } from '@aegis/rot-spi/vocabulary';
 import type { ManagedObject, ObjectView, VersionView } from '../../../domain/index.js';
 import { certificateFields, elementsOf } from './certificate-fields.js';
+import { attributesOfTemplate } from './given.js';
 import { algorithmOfSpec, curveOfSpec } from './key-spec.js';
 import { fromJson, instancesOf, storedAttributes, storedKey, storedOne } from './stored-values.js';
 import { attributeOfLink, linkTypeName, REASON_NAMES, STATE_NAMES, TYPE_NAMES } from './vocabulary.js';
@@ -253,20 +254,24 @@ const thirdEraLinks = (object: ManagedObject): readonly KmipAttribute[] =>
     return name === undefined ? [] : [{ name, index: 0, value: target }];
   });
 
+/** Of attributes that are there twice (two organisational units of a certificate) each is an instance. */
+const counted = (list: readonly KmipAttribute[]): readonly KmipAttribute[] =>
+  list.map((attribute, at) => ({
+    ...attribute,
+    index: list.slice(0, at).filter(({ name, vendor }) => name === attribute.name && vendor === attribute.vendor).length,
+  }));
+
 /** Every attribute, of any version, with 1.x indexes. */
 const allAttributes = (view: ObjectView): readonly KmipAttribute[] => {
   const { object } = view;
   const facts: Facts = { object, current: view.versions.find(({ version }) => version === object.currentVersion) };
   const told = Object.entries(TELLERS).flatMap(([name, tell]) => asAttributes(name, tell(facts), object));
   const stored = storedAttributes(object.attributes).filter(({ name, vendor }) => vendor !== undefined || !Object.hasOwn(TELLERS, name));
+  // What a template gives to objects are its attributes too (KMIP 1.4 §2.2.6).
+  const template = object.type === 'template' ? counted(attributesOfTemplate(view)) : [];
   const certificate = object.type === 'certificate' && object.content !== undefined ? certificateFields(object.content) : [];
-  // Of a certificate's parts that are there twice (two organisational units) each is an instance.
-  const counted = certificate.map((attribute, at) => ({
-    ...attribute,
-    index: certificate.slice(0, at).filter(({ name }) => name === attribute.name).length,
-  }));
   const said = new Set(certificate.map(({ name }) => name));
-  return [...told, ...stored.filter(({ name }) => !said.has(name)), ...counted, ...thirdEraLinks(object)];
+  return [...told, ...template, ...stored.filter(({ name }) => !said.has(name)), ...counted(certificate), ...thirdEraLinks(object)];
 };
 
 const rank = (attribute: KmipAttribute): string => {

@@ -1,7 +1,8 @@
-import { compareVersions, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
+import { compareVersions, type Fields, type KmipVersion, type Value } from '@aegis/kmip-ttlv';
 import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
 import type { ManagedObject } from '../../../domain/index.js';
 import { algorithmOfSpec } from '../attributes/key-spec.js';
+import { storedOne } from '../attributes/stored-values.js';
 import { refuse } from '../contract.js';
 import { readPkcs8, readSpki } from './asn1-keys.js';
 import { curveNamed } from './curves.js';
@@ -141,8 +142,11 @@ const blockFacts = (block: StoredBlock, object: ManagedObject, exported: Exporte
       ...(block.length === undefined ? {} : { CryptographicLength: block.length }),
     };
   }
+  const told = storedOne(object.attributes, 'CryptographicAlgorithm');
+  if (object.type === 'symmetric-key' && object.spec === undefined)
+    return keptFacts(told, storedOne(object.attributes, 'CryptographicLength'));
   if (block.holds !== 'key' || object.spec === undefined || object.spec === 'secret' || exported === undefined) return {};
-  const algorithm = algorithmOfSpec(object.spec);
+  const algorithm = told ?? algorithmOfSpec(object.spec);
   const { bits, shape, variableLength } = KEY_SPECS[object.spec];
   // Triple DES counts its bits without parity; the bytes would say more.
   const length = shape === 'symmetric' && variableLength !== true ? bits : factsOf(modelOf(exported)).length;
@@ -151,6 +155,12 @@ const blockFacts = (block: StoredBlock, object: ManagedObject, exported: Exporte
     ...(length === undefined ? {} : { CryptographicLength: length }),
   };
 };
+
+/** Of a key made here that no root computes with. */
+const keptFacts = (algorithm: Value | undefined, length: Value | undefined): Fields => ({
+  ...(algorithm === undefined ? {} : { CryptographicAlgorithm: algorithm }),
+  ...(length === undefined ? {} : { CryptographicLength: length }),
+});
 
 /** A Key Block around a Key Value that is there, wrapped or absent. */
 export const keyBlock = (

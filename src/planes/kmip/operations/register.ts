@@ -111,8 +111,11 @@ export const registerObject = async (registering: Registering): Promise<string> 
 
 /** KMIP 1.4 §2.2.6: a Template is its attributes, those in the object and its name among those of the request. */
 const registerTemplate = async ({ call, object, attributes, extra }: Registering): Promise<string> => {
-  const list = (object['Attribute'] ?? []) as readonly KmipAttribute[];
-  const made = readNewObject(attributes, { type: 'template', call });
+  const inside = (object['Attribute'] ?? []) as readonly KmipAttribute[];
+  const isName = ({ name, vendor }: KmipAttribute): boolean => vendor === undefined && name === 'Name';
+  // A Name in the Template is the template's own: names are unique, so that no object could take it over (SASED-M-2-10).
+  const list = inside.filter((attribute) => !isName(attribute));
+  const made = readNewObject([...attributes, ...inside.filter(isName)], { type: 'template', call });
   const response = await call.call('register', {
     ...made,
     ...extra,
