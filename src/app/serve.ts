@@ -22,6 +22,8 @@ export interface RunningService {
   readonly core: Core;
   readonly kmip: RunningKmip | undefined;
   readonly pkcs11: RunningPkcs11 | undefined;
+  /** From now on the readiness page says what is so; before, that the planes are starting. */
+  answerReady(): void;
   stop(): Promise<void>;
 }
 
@@ -70,17 +72,21 @@ function tlsOf(config: Config) {
   };
 }
 
+/** Until every plane has started (or has said that it starts later): who waits for readiness may use any of them then. */
+const STARTING = { ready: false, checks: [{ name: 'planes', state: 'down', detail: 'The planes are starting.' }] };
+
 /** Starts the service on a data directory that the caller has opened and locked. */
 async function start(config: Config, log: Logger): Promise<RunningService> {
   const { host, port } = config.rest;
   const tls = tlsOf(config);
   if (port !== 0) await checkPort(host, port);
   const core = await openCore(config, log);
+  const state = { started: false };
   try {
     const rest = makeRestServer({
       service: core.service,
       idempotency: core.storage.idempotency,
-      readiness: core.readiness,
+      readiness: () => (state.started ? core.readiness() : Promise.resolve(STARTING)),
       metrics: core.metrics.text,
       limits: { bodyBytes: config.rest.bodyBytes, concurrency: config.rest.concurrency, handlerTimeoutMs: config.rest.requestTimeoutMs },
       allowedHosts: config.rest.hostNames,
@@ -105,6 +111,9 @@ async function start(config: Config, log: Logger): Promise<RunningService> {
       core,
       kmip,
       pkcs11,
+      answerReady() {
+        state.started = true;
+      },
       async stop() {
         await Promise.all([rest.close(), kmip?.stop(), pkcs11?.stop()]);
         await core.stop();
@@ -165,6 +174,7 @@ export async function serve(given: Config, options: { readonly hsm: boolean }): 
       'service.json',
       `${JSON.stringify({ url: running.url, pid: process.pid, kmip: running.kmip?.addresses ?? [], pkcs11: running.pkcs11?.addresses ?? [] })}\n`,
     );
+    running.answerReady();
     await show(config, running);
     await signalled;
     rmSync(join(config.dataDir, 'service.json'), { force: true });
