@@ -7,13 +7,24 @@ export type SecretSource =
   /** Asked for on the controlling terminal by the host. */
   | { readonly prompt: string };
 
+/** The HSM whose key seals a software root; fields as of Pkcs11RootConfig. */
+export interface HsmSeal {
+  readonly module: string;
+  readonly slot: { readonly label?: string; readonly serial?: string; readonly uri?: string; readonly index?: number };
+  readonly pin: SecretSource;
+  readonly libraryParameters?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export interface SoftwareRootConfig {
   readonly id: string;
   readonly kind: 'software';
   readonly seal: /** Sealing keys in a 0600 file, made on first use when `create` is set. */
     | { readonly kind: 'key-file'; readonly path: string; readonly create?: boolean }
     /** Sealing key encrypted by a passphrase (scrypt); `path` holds the encrypted key and its parameters, no secret in clear. */
-    | { readonly kind: 'passphrase'; readonly path: string; readonly passphrase: SecretSource; readonly create?: boolean };
+    | { readonly kind: 'passphrase'; readonly path: string; readonly passphrase: SecretSource; readonly create?: boolean }
+    /** Sealing key encrypted by an AES key that never leaves an HSM; `path` holds it so encrypted. */
+    | { readonly kind: 'pkcs11'; readonly path: string; readonly hsm: HsmSeal; readonly create?: boolean };
   /** Opened keys kept in memory (LRU). Default 10,000. */
   readonly cacheEntries?: number;
   /** Host processes. Default 1. */

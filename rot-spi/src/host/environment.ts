@@ -37,7 +37,8 @@ const secretSources = (config: RootConfig): SecretSource[] => {
     const { auth } = config.provider;
     return auth.method === 'token' ? [auth.token] : auth.method === 'approle' ? [auth.secretId] : [];
   }
-  return config.seal.kind === 'passphrase' ? [config.seal.passphrase] : [];
+  const { seal } = config;
+  return seal.kind === 'passphrase' ? [seal.passphrase] : seal.kind === 'pkcs11' ? [seal.hsm.pin] : [];
 };
 
 /** Whether opening the root asks a person at the terminal. */
@@ -54,7 +55,12 @@ const hostEnvironment = (config: RootConfig): Record<string, string> => {
   // The SDK's own chain: keys, profile, web identity, container and metadata settings.
   if (config.kind === 'cloud-envelope' && config.provider.kind === 'aws')
     for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) pass(name);
-  const own = config.kind === 'pkcs11' ? (config.environment ?? {}) : {};
+  const own =
+    config.kind === 'pkcs11'
+      ? (config.environment ?? {})
+      : config.kind === 'software' && config.seal.kind === 'pkcs11'
+        ? (config.seal.hsm.environment ?? {})
+        : {};
   if ('NODE_OPTIONS' in own) {
     throw new RootFault('invalid-argument', "a root's environment may not set NODE_OPTIONS", `remove it from root ${config.id}`);
   }

@@ -5,6 +5,7 @@ import { RootFault } from '../fault.js';
 import { toRoot } from '../root.js';
 import { makeSoftwareCalls, type SoftwareCalls } from './calls.js';
 import { type Probed, probe } from './capabilities.js';
+import { makeHsmWrapper } from './hsm-seal.js';
 import { makeOpenedKeys } from './opened-keys.js';
 import { makePublicKeys } from './public-keys.js';
 import { encodeBinding, openReference, sealReference } from './reference.js';
@@ -57,7 +58,11 @@ const checkHealth = (ring: SealRing): RootHealth => {
  */
 export const openSoftwareRoot = async (config: SoftwareRootConfig): Promise<RootOfTrust> => {
   runSelfTest();
-  return openSoftwareRootOn(await openSealRing(config.seal), config);
+  const { seal } = config;
+  if (seal.kind !== 'pkcs11') return openSoftwareRootOn(await openSealRing(seal), config);
+  const wrapper = makeHsmWrapper(seal, config.id);
+  const create = seal.create === undefined ? {} : { create: seal.create };
+  return openSoftwareRootOn(await openSealRing({ kind: 'wrapped', path: seal.path, wrapper, ...create }), config, { seal: 'pkcs11' });
 };
 
 /** The software engine over sealing keys that somebody else opened; closing the root closes them. */

@@ -35,7 +35,7 @@ export interface KekWrapper {
 }
 
 type SealConfig =
-  | SoftwareRootConfig['seal']
+  | Exclude<SoftwareRootConfig['seal'], { kind: 'pkcs11' }>
   | { readonly kind: 'wrapped'; readonly path: string; readonly create?: boolean; readonly wrapper: KekWrapper };
 
 /** The sealing keys of one root, oldest to newest, as the file on disk has them. */
@@ -131,7 +131,7 @@ const absent = (path: string): RootFault =>
 const PROTECTED_BY: Readonly<Record<BodyProtection['kind'], string>> = {
   none: 'nothing but its file mode',
   passphrase: 'a passphrase',
-  wrapped: 'a key of a cloud provider',
+  wrapped: 'a key of a cloud provider or an HSM',
 };
 
 const wrongKind = (seal: SealConfig, found: BodyProtection['kind']): RootFault =>

@@ -17,6 +17,16 @@ const SecretSource = Type.Union(
   { description: 'Where a secret comes from; never the secret itself.' },
 );
 
+const TokenSlot = Type.Object(
+  {
+    label: Type.Optional(Type.String()),
+    serial: Type.Optional(Type.String()),
+    uri: Type.Optional(Type.String({ description: 'RFC 7512, e.g. pkcs11:token=aegis' })),
+    index: Type.Optional(Type.Integer({ minimum: 0 })),
+  },
+  { ...closed, minProperties: 1, maxProperties: 1, description: 'Exactly one of label, serial, uri, index.' },
+);
+
 const SoftwareRoot = Type.Object(
   {
     kind: Type.Literal('software'),
@@ -26,26 +36,36 @@ const SoftwareRoot = Type.Object(
         { kind: Type.Literal('passphrase'), path: Type.String(), passphrase: SecretSource, create: Type.Optional(Type.Boolean()) },
         closed,
       ),
+      Type.Object(
+        {
+          kind: Type.Literal('pkcs11'),
+          path: Type.String(),
+          create: Type.Optional(Type.Boolean()),
+          hsm: Type.Object(
+            {
+              module: Type.String({ description: 'Absolute path of the PKCS#11 module.' }),
+              slot: TokenSlot,
+              pin: SecretSource,
+              libraryParameters: Type.Optional(Type.String()),
+              environment: Type.Optional(Type.Record(Type.String(), Type.String())),
+            },
+            { ...closed, description: 'The HSM whose AES key seals this root. Needed at start, not to work.' },
+          ),
+        },
+        closed,
+      ),
     ]),
     cacheEntries: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
     hosts: Type.Optional(Type.Integer({ minimum: 1, maximum: 32, description: 'Host processes. Default 1.' })),
   },
-  { ...closed, description: 'Keys sealed by a file or a passphrase.' },
+  { ...closed, description: 'Keys sealed by a file, a passphrase or a key in an HSM.' },
 );
 
 const Pkcs11Root = Type.Object(
   {
     kind: Type.Literal('pkcs11'),
     module: Type.String({ description: 'Absolute path of the PKCS#11 module.' }),
-    slot: Type.Object(
-      {
-        label: Type.Optional(Type.String()),
-        serial: Type.Optional(Type.String()),
-        uri: Type.Optional(Type.String({ description: 'RFC 7512, e.g. pkcs11:token=aegis' })),
-        index: Type.Optional(Type.Integer({ minimum: 0 })),
-      },
-      { ...closed, minProperties: 1, maxProperties: 1, description: 'Exactly one of label, serial, uri, index.' },
-    ),
+    slot: TokenSlot,
     pin: SecretSource,
     storage: Type.Union([Type.Literal('token'), Type.Literal('wrapped')]),
     hosts: Type.Optional(Type.Integer({ minimum: 1, maximum: 32 })),
