@@ -41,6 +41,7 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     'get-root',
     'status',
     'whoami',
+    'get-creation-rules',
     ...CERTIFICATE_READING,
   ],
   // Every operation on keys, export included: a storage array that cannot take its key out cannot use it.
@@ -55,7 +56,9 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     'update-operation',
     'finish-operation',
     'cancel-operation',
+    'log-message',
     'whoami',
+    'get-creation-rules',
   ],
   user: [
     'get-object',
@@ -72,6 +75,7 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     'mac-verify',
     'wrap',
     'unwrap',
+    'unwrap-data',
     'generate-data-key',
     're-encrypt',
     'random',
@@ -81,6 +85,7 @@ const GRANTS: Readonly<Record<(typeof ROLES)[number], readonly OperationName[]>>
     'finish-operation',
     'cancel-operation',
     'whoami',
+    'get-creation-rules',
   ],
 };
 
@@ -96,12 +101,12 @@ describe('roles', () => {
     });
   }
 
-  it('nobody without a role may do anything but ask who it is and read itself', () => {
+  it('nobody without a role may do anything but ask who it is, read itself and the rules that bind everybody', () => {
     const nobody = person('nobody');
     const allowed = OPERATION_NAMES.filter(
       (name) => engine.decide(ask(nobody, name, { object: key('k'), request: { id: 'id-nobody' } })).effect === 'allow',
     );
-    expect(allowed.sort()).toEqual(['get-principal', 'whoami']);
+    expect(allowed.sort()).toEqual(['get-creation-rules', 'get-principal', 'whoami']);
   });
 
   it('users, operators and auditors manage their own tokens and nobody else’s', () => {

@@ -270,6 +270,7 @@ export function makeFakeService(): FakeService {
     whoami: () => ({ principal: PRINCIPAL, method: 'token' }),
     'create-principal': (r) => ({ ...PRINCIPAL, id: 'p-2', name: r.name, roles: r.roles }),
     'get-principal': (r) => ({ ...PRINCIPAL, id: r.id }),
+    'set-login': (r) => ({ principalId: r.principalId, kind: r.kind, login: r.login, set: r.password !== null }),
     'list-principals': () => ({ items: [PRINCIPAL] }),
     'update-principal': (r) => {
       if (r.revision !== undefined && r.revision !== 1) throw fail('conflict', 'Changed meanwhile');

@@ -14,6 +14,10 @@ const fill = (route: Route): string =>
 
 /** Operations without a route, each with its reason. */
 const WITHOUT_ROUTE: Readonly<Record<string, string>> = {
+  'restore-object': 'Takes back what a KMIP batch did a moment ago, and nothing else.',
+  'get-creation-rules': 'KMIP structures that only KMIP reads.',
+  'set-creation-rules': 'KMIP structures that only KMIP reads.',
+  'log-message': 'A client of KMIP speaks to the audit trail; REST clients have logs of their own.',
   'split-key': 'Parts of split keys are objects of KMIP: REST shows keys.',
   'join-key': 'Parts of split keys are objects of KMIP: REST shows keys.',
 };

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { ROLES } from '../../domain/index.js';
+import { LOGIN_KINDS, ROLES } from '../../domain/index.js';
 import { fromApi, parseDuration, parsePairs, query, segment } from '../api-command.js';
 import { callApi } from '../client.js';
 import { CliError, type Command, EXIT } from '../command.js';
@@ -19,6 +19,58 @@ const PRINCIPAL = {
 
 const without = (record: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(record).filter(([, v]) => v !== undefined));
+
+const LOGIN_SECRET_BYTES = 4_096;
+
+/** The secret comes from a file only its owner reads, from standard input, or from the terminal; never from the command line. */
+const setLogin: Command = {
+  path: ['principal', 'set-login'],
+  summary: 'Set or remove what a principal proves itself with in KMIP request headers.',
+  arguments: [ID],
+  options: [
+    { name: 'kind', value: 'KIND', choices: [...LOGIN_KINDS], summary: 'Default: password.' },
+    { name: 'login', value: 'NAME', summary: 'Username, or serial number of a device.' },
+    { name: 'password-file', value: 'FILE', summary: 'File with the password (0600), - for standard input. Default: asks.' },
+    { name: 'otp-seed-file', value: 'FILE', summary: 'File with the seed of one-time passwords, base64 (0600).' },
+    { name: 'device-identifier', value: 'TEXT', summary: 'Identifier that a device has to present too.' },
+    { name: 'network-identifier', value: 'TEXT', summary: 'The same, of its network.' },
+    { name: 'machine-identifier', value: 'TEXT', summary: 'The same, of its machine.' },
+    { name: 'media-identifier', value: 'TEXT', summary: 'The same, of its medium.' },
+    { name: 'no-password', summary: 'A device or one-time password without password.' },
+    { name: 'remove', summary: 'Remove the login.' },
+  ],
+  example: 'aegis principal set-login 018f… --login array-7',
+  run: async (invocation, terminal) => {
+    const { text, switches, args } = invocation;
+    if (text['login'] === undefined) throw new CliError('--login is missing', EXIT.usage, 'Name the user or the device.');
+    const secret = async (): Promise<string | undefined> => {
+      const file = text['password-file'];
+      if (switches.has('no-password')) return undefined;
+      if (file === '-') return (await readInput(undefined, terminal, LOGIN_SECRET_BYTES)).toString('utf8').trimEnd();
+      return file === undefined ? promptSecret(terminal, 'Password: ') : readSecretFile(file);
+    };
+    const device = without({
+      deviceIdentifier: text['device-identifier'],
+      networkIdentifier: text['network-identifier'],
+      machineIdentifier: text['machine-identifier'],
+      mediaIdentifier: text['media-identifier'],
+    });
+    const password = switches.has('remove') ? null : await secret();
+    const seedFile = text['otp-seed-file'];
+    const body = without({
+      kind: text['kind'] ?? 'password',
+      login: text['login'],
+      password: typeof password === 'string' ? Buffer.from(password, 'utf8').toString('base64') : password,
+      otpSeed: seedFile === undefined ? undefined : readSecretFile(seedFile),
+      device: Object.keys(device).length === 0 ? undefined : device,
+    });
+    const session = openSession(invocation, terminal);
+    const answer = (await callApi(session, 'PUT', `/v1/principals/${segment(args[0])}/logins`, { body })).body as Record<string, unknown>;
+    if (switches.has('json')) printJson(terminal, answer);
+    else printRecord(terminal, answer);
+    return EXIT.ok;
+  },
+};
 
 const login: Command = {
   path: ['login'],
@@ -219,6 +271,7 @@ const policyTest: Command = {
 };
 
 export const ACCESS_COMMANDS: readonly Command[] = [
+  setLogin,
   login,
   logout,
   fromApi({

@@ -179,14 +179,13 @@ export class Batch {
     for (const problem of problems) this.parts.onProblem('undo', problem);
     return answers.map(({ item, failed }) => {
       if (failed) return item;
-      const fields =
-        problems.length === 0
-          ? { ResultStatus: 'OperationUndone', ResultMessage: 'A later item of the batch failed.' }
-          : failureFields(
-              'OperationFailed',
-              'GeneralFailure',
-              'A later item of the batch failed, and this one could not be undone entirely.',
-            );
+      // The payload stays: it says which objects it was about (BL-M-2-21).
+      if (problems.length === 0) return { ...item, fields: { ResultStatus: 'OperationUndone' } };
+      const fields = failureFields(
+        'OperationFailed',
+        'GeneralFailure',
+        'A later item of the batch failed, and this one could not be undone entirely.',
+      );
       return { ...item, fields, payload: undefined };
     });
   }
