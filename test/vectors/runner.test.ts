@@ -50,7 +50,7 @@ function changeLeaf(message: Item, n: number): { changed: Item; path: string } |
 
 /** Where a changed value may pass: what vectors/README.md tolerates, and first uses, which bind whatever comes. */
 const TOLERATED =
-  /ResultMessage|ServerCorrelationValue|UniqueIdentifier|LinkedObjectIdentifier|CorrelationValue|TicketValue|KeyMaterial|KeyValue|DigestValue|Data$|IVCounterNonce|AuthenticatedEncryptionTag|ProfileInformation|RNG|Modulus|ResponsePayload\/(?:Operation|ObjectType|VendorIdentification|ServerInformation|ApplicationNamespace|ExtensionInformation|AttestationType|ClientRegistrationMethod|CapabilityInformation|ValidationInformation|DefaultsInformation|ProtectionStorageMask)|CryptographicLength|CryptographicAlgorithm|Certificate/;
+  /ResultMessage|ServerCorrelationValue|UniqueIdentifier|LinkedObjectIdentifier|CorrelationValue|TicketValue|KeyMaterial|KeyValue|DigestValue|Data$|IVCounterNonce|AuthenticatedEncryptionTag|ProfileInformation|RNG|Modulus|ResponsePayload\/(?:ProtocolVersion|PKCS_11OutputParameters|Operation|ObjectType|VendorIdentification|ServerInformation|ApplicationNamespace|ExtensionInformation|AttestationType|ClientRegistrationMethod|CapabilityInformation|ValidationInformation|DefaultsInformation|ProtectionStorageMask)|CryptographicLength|CryptographicAlgorithm|Certificate/;
 
 describe.skipIf(skipVectors)('the runner of the official cases', () => {
   test('every case passes against a server that answers what its file says', async () => {

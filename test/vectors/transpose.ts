@@ -4,14 +4,20 @@ import {
   CodecError,
   childOf,
   childrenOf,
+  enumerationName,
+  enumerationOfTag,
   type Item,
   ItemType,
   knownTag,
+  livesIn,
+  operationRow,
   readMessage,
   tagLivesIn,
+  valueLivesIn,
   versionNumbers,
   writeMessage,
   writeTtlv,
+  writeXml,
 } from '@aegis/kmip-ttlv';
 import { type OfficialCase, officialCases } from './official-cases.js';
 import { readExpected } from './placeholders.js';
@@ -69,6 +75,25 @@ function withVersion(item: Item, version: Target): Item {
   return { ...item, value: header === undefined ? [] : [walk(header), ...items] };
 }
 
+/** Every operation and enumeration value is of the version. */
+function valuesLive(item: Item, version: Target): boolean {
+  if (item.type === ItemType.Structure) return childrenOf(item).every((child) => valuesLive(child, version));
+  if (item.type !== ItemType.Enumeration) return true;
+  const enumeration = enumerationOfTag(item.tag);
+  if (enumeration === undefined) return true;
+  if (!valueLivesIn(enumeration.name, item.value as number, version)) return false;
+  const row = item.tag === TAG.Operation ? operationRow(enumerationName(enumeration.name, item.value as number) ?? '') : undefined;
+  return row === undefined || livesIn(row, version);
+}
+
+/** A request that named attributes must still name some: without a name it would ask for all. */
+const stillNames = (before: Item, after: Item): boolean => {
+  const names = (item: Item): number =>
+    (item.tag === TAG.AttributeName || item.tag === TAG.AttributeReference ? 1 : 0) +
+    childrenOf(item).reduce((sum, child) => sum + names(child), 0);
+  return names(before) === 0 || names(after) > 0;
+};
+
 /** True when the version's tables have everything in the message. */
 function belongs(item: Item): boolean {
   try {
@@ -79,9 +104,21 @@ function belongs(item: Item): boolean {
   }
 }
 
+/** Asks for every attribute of an object, or the names of all. */
+const listsAll = (request: Item): boolean =>
+  /value="GetAttributeList"|value="GetAttributes"\/>(?:<UniqueBatchItemID[^>]*>)?<RequestPayload>(?:<UniqueIdentifier[^>]*>)?<\/RequestPayload>/.test(
+    writeXml(request),
+  );
+
 function transpose(one: OfficialCase, version: Target): OfficialCase | undefined {
   const adapt = (item: Item): Item => withVersion(inVersion(item, version), version);
-  const fits = one.steps.every(({ request, response }) => belongs(adapt(readExpected(request))) && belongs(adapt(readExpected(response))));
+  // The full list of an older version lacks what the newer one added.
+  if (one.version < version && one.steps.some(({ request }) => listsAll(readExpected(request)))) return undefined;
+  const fits = one.steps.every(({ request, response }) => {
+    const asked = readExpected(request);
+    const [sent, answer] = [adapt(asked), adapt(readExpected(response))];
+    return stillNames(asked, sent) && [sent, answer].every((item) => belongs(item) && valuesLive(item, version));
+  });
   return fits ? { ...one, name: `${one.family}-${version.replace('.', '')}`, version, adapt } : undefined;
 }
 
