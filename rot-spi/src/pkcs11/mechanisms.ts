@@ -130,6 +130,7 @@ const CIPHERS: Readonly<Partial<Record<Algorithm, number>>> = {
   'rsa-oaep-sha512': CKM.RSA_PKCS_OAEP,
   'rsa-pkcs1': CKM.RSA_PKCS,
   'rsa-raw': CKM.RSA_X_509,
+  'rsa-pkcs1-wrap': CKM.RSA_PKCS,
   'rsa-oaep-sha1-wrap': CKM.RSA_PKCS_OAEP,
   'rsa-oaep-sha256-wrap': CKM.RSA_PKCS_OAEP,
   'aes-gcm-wrap': CKM.AES_GCM,

@@ -376,7 +376,7 @@ export const probeRsaCiphers = (trial: Trial, findings: PairFindings): Algorithm
 export const probeRsaWraps = (trial: Trial, findings: PairFindings, kwp: AlgorithmPlan | undefined): AlgorithmPlan[] => {
   const key = findings.keys.get('rsa-2048');
   if (key === undefined || !trial.has(CKM.RSA_PKCS_OAEP)) return [];
-  const plans = (['rsa-oaep-sha1-wrap', 'rsa-oaep-sha256-wrap'] as const).flatMap((algorithm): AlgorithmPlan[] => {
+  const plans = (['rsa-pkcs1-wrap', 'rsa-oaep-sha1-wrap', 'rsa-oaep-sha256-wrap'] as const).flatMap((algorithm): AlgorithmPlan[] => {
     const mechanism = cipherMechanism(algorithm, Buffer.alloc(0), {}, 0);
     const value = randomBytes(32);
     const template = wholeSecretTemplate(32).filter(({ type }) => type !== CKA.VALUE_LEN);
@@ -384,7 +384,7 @@ export const probeRsaWraps = (trial: Trial, findings: PairFindings, kwp: Algorit
     const blob = target === undefined ? undefined : trial.wrap(mechanism, key.publicKey, target);
     const again = blob === undefined ? undefined : trial.unwrap(mechanism, key.privateKey, blob, visible(template));
     if (again === undefined || !readAttribute(trial.cryptoki, trial.objects, again, CKA.VALUE)?.equals(value)) return [];
-    return [{ algorithm, mechanism: CKM.RSA_PKCS_OAEP, specs: specsOfFamily(findings, algorithm), streams: false }];
+    return [{ algorithm, mechanism: mechanism.mechanism, specs: specsOfFamily(findings, algorithm), streams: false }];
   });
   if (kwp === undefined || !plans.some(({ algorithm }) => algorithm === 'rsa-oaep-sha256-wrap')) return plans;
   return [

@@ -4,7 +4,7 @@ import { RootFault } from '../fault.js';
 import { ALGORITHMS, type Algorithm } from '../vocabulary/index.js';
 import { decryptSymmetric, encryptSymmetric, undecryptable } from './ciphers.js';
 import type { Spec } from './key-material.js';
-import { modulusBytes, type OaepParameters, oaepCapacity, oaepDecrypt, oaepEncrypt } from './rsa.js';
+import { modulusBytes, type OaepParameters, oaepCapacity, oaepDecrypt, oaepEncrypt, pkcs1Decrypt, pkcs1Encrypt } from './rsa.js';
 
 /** Integrity check values of RFC 3394 §2.2.3.1 and RFC 5649 §3. */
 const KW_ICV = Buffer.alloc(8, 0xa6);
@@ -78,6 +78,7 @@ export const wrapMaterial = (
 ): Wrapped => {
   if (algorithm === 'aes-kw' || algorithm === 'aes-kwp') return { wrapped: aesWrap(key, material, algorithm === 'aes-kwp') };
   if (algorithm === 'rsa-aes-kwp') return { wrapped: rsaAesWrap(key, material, oaepParameters(algorithm, parameters)) };
+  if (algorithm === 'rsa-pkcs1-wrap') return { wrapped: pkcs1Encrypt(key, material) };
   if (spec.family === 'rsa') return { wrapped: oaepEncrypt(key, material, oaepParameters(algorithm, parameters)) };
   const { ciphertext, iv, tag } = encryptSymmetric(key, spec, algorithm, material, parameters);
   return { wrapped: tag === undefined ? ciphertext : Buffer.concat([ciphertext, tag]), ...(iv === undefined ? {} : { iv }) };
@@ -93,6 +94,7 @@ export const unwrapMaterial = (
 ): Buffer => {
   if (algorithm === 'aes-kw' || algorithm === 'aes-kwp') return aesUnwrap(key, wrapped, algorithm === 'aes-kwp');
   if (algorithm === 'rsa-aes-kwp') return rsaAesUnwrap(key, wrapped, oaepParameters(algorithm, parameters));
+  if (algorithm === 'rsa-pkcs1-wrap') return pkcs1Decrypt(key, wrapped);
   if (spec.family === 'rsa') return oaepDecrypt(key, wrapped, oaepParameters(algorithm, parameters));
   if (ALGORITHMS[algorithm].tagLength === undefined) {
     if (wrapped.length === 0 || wrapped.length % 16 !== 0)

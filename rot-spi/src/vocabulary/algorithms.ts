@@ -139,6 +139,9 @@ const ROWS = [
   row('aes-kwp', { kind: 'wrap', families: ['aes'], approval: 'approved', clause: 'SP 800-38F §6.3, RFC 5649' }),
   row('aes-gcm-wrap', { kind: 'wrap', families: ['aes'], ivLength: 12, tagLength: 16, approval: 'approved', clause: 'SP 800-38D' }),
   row('aes-cbc-pkcs5-wrap', { kind: 'wrap', families: ['aes'], ivLength: 16, approval: 'not-approved', clause: 'SP 800-38A §6.2' }),
+  // What PKCS#11 applications wrap with through the older p11-kit clients; decryption rejects implicitly, so a wrapped value
+  // that is not one yields another key rather than an answer.
+  row('rsa-pkcs1-wrap', { kind: 'wrap', families: RSA, approval: 'not-approved', clause: 'RFC 8017 §7.2' }),
   row('rsa-oaep-sha1-wrap', { kind: 'wrap', families: RSA, hash: 'sha1', approval: 'approved', clause: 'SP 800-56B r2 §9' }),
   row('rsa-oaep-sha256-wrap', { kind: 'wrap', families: RSA, hash: 'sha256', approval: 'approved', clause: 'SP 800-56B r2 §9' }),
   row('rsa-aes-kwp', {

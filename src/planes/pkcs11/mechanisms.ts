@@ -80,6 +80,7 @@ export const MECHANISMS: readonly MechanismRow[] = [
   row('RSA_PKCS', RSA, RSA_USE, {
     signature: { algorithm: 'rsa-pkcs1-raw', input: 'digest' },
     cipher: { algorithm: 'rsa-pkcs1', single: true },
+    wrap: 'rsa-pkcs1-wrap',
   }),
   row('RSA_X_509', RSA, RSA_USE, { cipher: { algorithm: 'rsa-raw', single: true } }),
   row('RSA_PKCS_OAEP', RSA, RSA_USE, { cipher: { algorithm: 'oaep', single: true }, wrap: 'oaep' }),

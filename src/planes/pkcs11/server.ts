@@ -144,7 +144,11 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
     const connection = openClient(options, socket, hello, settings);
     clients.set(socket, connection);
     const reader = new FrameReader({
-      frame: ({ code, body }) => {
+      frame: ({ code, bytes, body }) => {
+        if (stopping) {
+          socket.write(toControl(CONTROL.again, bytes));
+          return;
+        }
         connection.receive(code, body);
         if (connection.outstanding() > MAX_OUTSTANDING) holdBack(socket, connection);
       },
@@ -208,7 +212,6 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
       stopping = true;
       leftovers.stop();
       if (door !== undefined) order(door.socket, { order: 'service-stopping' });
-      for (const socket of clients.keys()) socket.pause();
       await idle();
       await Promise.all(
         [...sockets_].map((socket) => new Promise<void>((resolve) => socket.end(() => resolve()) && setTimeout(resolve, POLL_MS))),

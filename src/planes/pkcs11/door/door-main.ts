@@ -8,7 +8,6 @@ if (innerPath === undefined || innerPath === '') {
 }
 // Sockets are made for their owner only; wider modes are set when asked for.
 process.umask(0o177);
-process.title = 'aegis-pkcs11-door';
 const door = new Door({ innerPath, onEnd: () => process.exit(0) });
 process.on('SIGTERM', () => door.end());
 // Ctrl-C in the terminal of the service is not meant for the door.

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { FrameReader, toErrorFrame } from '../wire/frames.js';
+import { FRAME_HEADER_BYTES, FrameReader, toErrorFrame } from '../wire/frames.js';
 import {
   type ClientHello,
   CONTROL,
@@ -134,6 +134,7 @@ class Client {
   #control(type: number, body: Buffer): void {
     if (type === CONTROL.remember) this.#records.push(body.toString('base64'));
     else if (type === CONTROL.reset) this.#records = [];
+    else if (type === CONTROL.again) this.#again(body);
     else if (type === CONTROL.ready) {
       this.#ready = true;
       const waiting = this.#waiting;
@@ -142,6 +143,15 @@ class Client {
       for (const { code, frame } of waiting) this.#forward(code, frame);
       this.#socket.resume();
     }
+  }
+
+  /** A request that the ending service gave back unread. */
+  #again(frame: Buffer): void {
+    if (frame.length < FRAME_HEADER_BYTES) return;
+    const code = frame.readUInt32BE(0);
+    if (!this.#outstanding.delete(code)) return;
+    this.#ready = false;
+    this.#wait(code, frame);
   }
 
   #response(code: number, frame: Buffer): void {

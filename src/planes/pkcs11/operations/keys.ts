@@ -170,6 +170,7 @@ const wrapFields = (row: MechanismRow, { parameter }: Mechanism): WrapFields => 
     if (algorithm === undefined) throw rv('MECHANISM_PARAM_INVALID');
     return { algorithm, ...(mgf1Hash === hash ? {} : { mgf1Hash }), ...(label.length === 0 ? {} : { label }) };
   }
+  if (row.wrap === 'rsa-pkcs1-wrap') return { algorithm: row.wrap };
   if (parameter?.record === 'iv16')
     return { algorithm: row.wrap as NonNullable<WrapFields['algorithm']>, iv: Uint8Array.from(parameter.iv) };
   if (parameter?.record === 'gcm' && parameter.tagBits % 8 === 0) {
