@@ -16,17 +16,66 @@ const UNCERTAIN: Fault = {
 
 const LATE = Symbol('late');
 
-/** Waits for the commit at most `timeoutMs`. Not raced against the caller: a record on its way decides what the answer is. */
-const withinBound = async <T>(work: Promise<T>, timeoutMs: number): Promise<T | typeof LATE> => {
+interface Wait {
+  readonly until: number;
+  readonly end: (late: typeof LATE) => void;
+}
+
+/**
+ * Waits with the same bound, in the order they began. One timer for the oldest instead of one for each: every call waits
+ * here, and hardly any ever waits in vain.
+ */
+const makeBound = (timeoutMs: number) => {
+  const waits = new Set<Wait>();
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, LATE);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
+  const look = (): void => {
+    timer = undefined;
+    const now = performance.now();
+    for (const wait of waits) {
+      if (wait.until > now) {
+        timer = setTimeout(look, wait.until - now);
+        return;
+      }
+      waits.delete(wait);
+      wait.end(LATE);
+    }
+  };
+  return <T>(work: Promise<T>): Promise<T | typeof LATE> =>
+    new Promise((resolve, reject) => {
+      const wait: Wait = { until: performance.now() + timeoutMs, end: resolve };
+      waits.add(wait);
+      timer ??= setTimeout(look, timeoutMs);
+      const done = (): void => {
+        waits.delete(wait);
+        // Nothing to wait for: a process that ends is not kept by this.
+        if (waits.size === 0) {
+          clearTimeout(timer);
+          timer = undefined;
+        }
+      };
+      work.then(
+        (value) => {
+          done();
+          resolve(value);
+        },
+        (error: unknown) => {
+          done();
+          reject(error);
+        },
+      );
+    });
+};
+
+const bounds = new Map<number, ReturnType<typeof makeBound>>();
+
+/** Waits for the commit at most `timeoutMs`. Not raced against the caller: a record on its way decides what the answer is. */
+const withinBound = <T>(work: Promise<T>, timeoutMs: number): Promise<T | typeof LATE> => {
+  let bound = bounds.get(timeoutMs);
+  if (bound === undefined) {
+    bound = makeBound(timeoutMs);
+    bounds.set(timeoutMs, bound);
   }
+  return bound(work);
 };
 
 const isUncertain = (error: unknown): boolean => error instanceof FaultError && error.fault.uncertain === true;
@@ -70,13 +119,12 @@ const dropPlan = async (state: CallState, parts: GuardParts): Promise<void> => {
 };
 
 /** The record must exist even when what a plan wants in it can't be built. */
-const draftOf = async (state: CallState, parts: GuardParts): Promise<AuditDraft> => {
+const draftOf = (state: CallState, parts: GuardParts): AuditDraft | Promise<AuditDraft> => {
   try {
     return finalDraft(state);
   } catch (error) {
     reportProblem(state, parts, 'audit', error);
-    await dropPlan(state, parts);
-    return bareDraft(state);
+    return dropPlan(state, parts).then(() => bareDraft(state));
   }
 };
 
@@ -86,7 +134,8 @@ export const audit: Stage<'audit'> = {
   runs: 'always',
   run: async (state, parts) => {
     if (state.fault !== undefined && state.planned !== undefined) await dropPlan(state, parts);
-    const draft = await draftOf(state, parts);
+    const made = draftOf(state, parts);
+    const draft = 'then' in made ? await made : made;
     state.draft = draft;
     const fault = await commit(state, parts, draft);
     if (fault !== undefined) {

@@ -90,7 +90,7 @@ const newState = (name: OperationName, request: unknown, caller: Caller, refine:
   conflicted: false,
   findings: [],
   fault: undefined,
-  aborted: undefined,
+  giveUp: undefined,
   onAbort: undefined,
 });
 
@@ -112,29 +112,45 @@ const resetForRetry = (state: CallState): void => {
   state.fault = undefined;
 };
 
-/** The stage's answer, or the time-out as soon as the caller gives up. */
+/**
+ * The stage's answer, or the time-out as soon as the caller gives up. One promise and one listener a call: `Promise.race`
+ * would cost every call more than its policy decision does.
+ */
 const orAbort = (state: CallState, work: Promise<Fault | undefined>): Promise<Fault | undefined> => {
   const { signal } = state.caller;
   if (signal === undefined) return work;
-  state.aborted ??= new Promise((resolve) => {
-    state.onAbort = () => resolve(TIMED_OUT);
+  if (state.onAbort === undefined) {
+    state.onAbort = () => state.giveUp?.();
     signal.addEventListener('abort', state.onAbort, { once: true });
+  }
+  return new Promise((resolve, reject) => {
+    let settled = false;
+    state.giveUp = () => {
+      if (settled) return;
+      state.abandoned = true;
+      resolve(TIMED_OUT);
+    };
+    work.then(
+      (fault) => {
+        settled = true;
+        resolve(fault);
+      },
+      (error: unknown) => {
+        settled = true;
+        reject(error);
+      },
+    );
   });
-  return Promise.race([work, state.aborted]);
 };
 
-const runStage = async (stage: Stage, state: CallState, parts: GuardParts): Promise<Fault | undefined> => {
-  try {
-    if (stage.runs === 'always') return await stage.run(state, parts);
-    if (state.caller.signal?.aborted) return TIMED_OUT;
-    const returned = stage.run(state, parts);
-    if (returned === undefined || !('then' in returned)) return returned;
-    const fault = await orAbort(state, returned);
-    if (fault === TIMED_OUT) state.abandoned = true;
-    return fault;
-  } catch (error) {
-    return faultOf(state, parts, stage.name, error);
-  }
+type Answer = Promise<Fault | undefined> | Fault | undefined;
+
+/** Starts a stage. Throws what the stage throws at once; what it throws later rejects. */
+const startStage = (stage: Stage, state: CallState, parts: GuardParts): Answer => {
+  if (stage.runs === 'always') return stage.run(state, parts);
+  if (state.caller.signal?.aborted) return TIMED_OUT;
+  const returned = stage.run(state, parts);
+  return returned === undefined || !('then' in returned) ? returned : orAbort(state, returned);
 };
 
 /** The one place a fault is set. Audit speaks last: what it could not make durable is not the answer. */
@@ -150,7 +166,14 @@ const pass = async (state: CallState, parts: GuardParts): Promise<void> => {
       if (parts.detectors.length > 0 && !mayRetry(state)) setImmediate(runDetached, stage, state, parts);
       continue;
     }
-    const fault = await runStage(stage, state, parts);
+    let fault: Fault | undefined;
+    try {
+      const answer = startStage(stage, state, parts);
+      // A stage that had nothing to wait for costs no turn of the microtask queue.
+      fault = answer === undefined || !('then' in answer) ? answer : await answer;
+    } catch (error) {
+      fault = faultOf(state, parts, stage.name, error);
+    }
     if (fault !== undefined) refuse(state, stage, fault);
   }
 };

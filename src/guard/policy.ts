@@ -2,7 +2,7 @@ import { type Fault, FaultError, type LoadedObject, OPERATION_TABLE, type Operat
 import type { GuardParts, PolicyQuestion } from './ports.js';
 import { readFields } from './request-fields.js';
 import type { CallState, Stage } from './stage.js';
-import { isOptionalOther, loadObject, notFound, readRef, refOfCiphertext } from './targets.js';
+import { cachedObject, isOptionalOther, loadObject, notFound, readRef, refOfCiphertext } from './targets.js';
 
 const SCOPE_STATEMENT = 'token/scope';
 
@@ -50,22 +50,21 @@ const ask = (state: CallState, parts: GuardParts, action: string, loaded: Loaded
   return denied(decision.statement, 'Ask an administrator, or see why with `aegis policy test`.');
 };
 
-/** Loads the row's target, if the request names one. Sets `missing` for what policy may still hide behind a refusal. */
-const loadTarget = async (state: CallState, parts: GuardParts, tenant: string, field: string): Promise<Fault | undefined> => {
+/** How the request names the row's target: its reference, nothing, or why that can't be read. Sets `missing` for what policy may still hide. */
+const nameTarget = (state: CallState, parts: GuardParts, field: string): string | Fault | undefined => {
   const named = readRef(field, state.request[field]);
   if (named.kind === 'refused') return named.fault;
   const ref = named.kind === 'ref' ? named.ref : refOfCiphertext(state.operation, state.request, parts);
-  if (ref === undefined) {
-    if (!mayLackTarget(state.operation, state.request)) {
-      const message = `\`${field}\` is missing: nothing in the request names the object.`;
-      state.missing = { code: 'invalid-field', message, field, next: `Give \`${field}\`.` };
-    }
-    return undefined;
+  if (ref === undefined && !mayLackTarget(state.operation, state.request)) {
+    const message = `\`${field}\` is missing: nothing in the request names the object.`;
+    state.missing = { code: 'invalid-field', message, field, next: `Give \`${field}\`.` };
   }
-  state.targetRef = ref;
-  state.target = await loadObject(parts, tenant, ref);
-  if (state.target === undefined) state.missing = notFound(field);
-  return undefined;
+  return ref;
+};
+
+const takeTarget = (state: CallState, field: string, loaded: LoadedObject | undefined): void => {
+  state.target = loaded;
+  if (loaded === undefined) state.missing = notFound(field);
 };
 
 /** A digest is the one multi-part operation without a key. */
@@ -146,30 +145,51 @@ const refine = (state: CallState, parts: GuardParts, facts: Readonly<Record<stri
   return undefined;
 };
 
+type Facts = Readonly<Record<string, unknown>> | undefined;
+
+const judge = (state: CallState, parts: GuardParts, facts: Facts): Fault | undefined => refine(state, parts, facts) ?? askAll(state, parts);
+
+/** The rest of the stage where something has to be waited for. */
+const judgeLater = async (
+  state: CallState,
+  parts: GuardParts,
+  tenant: string,
+  facts: Promise<Facts> | undefined,
+  target: Promise<LoadedObject | undefined> | undefined,
+): Promise<Fault | undefined> => {
+  const known = await facts;
+  if (known !== undefined) state.fields = { ...state.fields, ...known };
+  if (target !== undefined) takeTarget(state, state.row?.target as string, await target);
+  const refusal = state.row?.alsoUses === undefined ? undefined : await loadOthers(state, parts, tenant);
+  return refusal ?? judge(state, parts, known);
+};
+
 /**
  * Loads what the request names, within the caller's tenant, and asks policy about each action on each object. An object that
- * isn't there is asked about too, without attributes: who may not do this at all learns nothing about what exists.
+ * isn't there is asked about too, without attributes: who may not do this at all learns nothing about what exists. Where the
+ * cache has everything, nothing is waited for.
  */
 export const policy: Stage<'policy'> = {
   name: 'policy',
   runs: 'while-allowed',
-  run: async (state, parts) => {
+  run: (state, parts) => {
     const { caller, row, operation, tenant } = state;
     if (caller.malformed !== undefined) return caller.malformed;
     if (row === undefined || tenant === undefined)
       return { code: 'unsupported-operation', message: 'No such operation.', next: 'See the list of operations in the reference.' };
     const read = readFields(operation, state.request, parts.defaultRoot);
     if (read.fault !== undefined) return read.fault;
-    const facts = await parts.facts?.(operation, state.request, tenant);
-    state.fields = facts === undefined ? read.fields : { ...read.fields, ...facts };
-    if (row.target !== undefined) {
-      const refusal = await loadTarget(state, parts, tenant, row.target);
-      if (refusal !== undefined) return refusal;
+    state.fields = read.fields;
+    const named = row.target === undefined ? undefined : nameTarget(state, parts, row.target);
+    if (typeof named === 'object') return named;
+    state.targetRef = named;
+    const facts = parts.facts?.(operation, state.request, tenant);
+    const cached = named === undefined ? undefined : cachedObject(parts, tenant, named);
+    if (facts !== undefined || row.alsoUses !== undefined || (named !== undefined && cached === undefined)) {
+      const target = named === undefined ? undefined : loadObject(parts, tenant, named);
+      return judgeLater(state, parts, tenant, facts, target);
     }
-    if (row.alsoUses !== undefined) {
-      const refusal = await loadOthers(state, parts, tenant);
-      if (refusal !== undefined) return refusal;
-    }
-    return refine(state, parts, facts) ?? askAll(state, parts);
+    if (cached !== undefined) state.target = cached;
+    return judge(state, parts, undefined);
   },
 };

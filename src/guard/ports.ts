@@ -15,13 +15,15 @@ import type {
   Principal,
 } from '../domain/index.js';
 
-/** Identity: credential → principal, or a refusal. Never a default principal. */
+export interface Identified {
+  readonly principal: Principal;
+  readonly authentication: Authentication;
+  readonly parent?: Principal;
+}
+
+/** Identity: credential → principal, or a refusal (thrown or rejected). Never a default principal. */
 export interface Identifier {
-  identify(
-    credential: Credential,
-    caller: Caller,
-    now: number,
-  ): Promise<{ principal: Principal; authentication: Authentication; parent?: Principal }>;
+  identify(credential: Credential, caller: Caller, now: number): Promise<Identified> | Identified;
 }
 
 /** What policy sees. */
@@ -58,6 +60,8 @@ export interface RiskEngine {
 /** Loads the objects a request names, for policy and the operation alike; one read per call. */
 export interface ObjectLoader {
   load(tenant: string, ref: string): Promise<LoadedObject | undefined>;
+  /** The same without waiting, where it is in memory and current; nothing otherwise. */
+  cached?(tenant: string, ref: string): LoadedObject | undefined;
 }
 
 /**

@@ -84,8 +84,8 @@ export interface CallState {
   findings: readonly Finding[];
   /** First refusal; written by the loop only. */
   fault: Fault | undefined;
-  /** Resolves with the time-out fault when the caller gives up; made when first needed. */
-  aborted: Promise<Fault> | undefined;
+  /** Ends the wait for the running stage; set while the caller's signal can interrupt one. */
+  giveUp: (() => void) | undefined;
   onAbort: (() => void) | undefined;
 }
 

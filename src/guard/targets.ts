@@ -4,7 +4,12 @@ import type { GuardParts } from './ports.js';
 const MAX_REF_LENGTH = 256;
 
 /** References a request may leave out; any other `alsoUses` field is required. */
-const OPTIONAL_OTHERS: ReadonlySet<string> = new Set(['export-key.wrappingKey', 'register.replaces', 'issue-certificate.subjectKey']);
+const OPTIONAL_OTHERS: ReadonlySet<string> = new Set([
+  'export-key.wrappingKey',
+  'register.replaces',
+  'issue-certificate.subjectKey',
+  'derive.dataKey',
+]);
 export const isOptionalOther = (operation: OperationName, field: string): boolean => OPTIONAL_OTHERS.has(`${operation}.${field}`);
 
 /** Operations whose ciphertext may name the object instead of the request, in which field. */

@@ -1,6 +1,6 @@
 import type { Authentication, Caller, Credential, Principal, StoredCertificateBinding, StoredToken } from '../domain/index.js';
 import { CERTIFICATE_ATTRIBUTES, effectiveState, FaultError, fail } from '../domain/index.js';
-import type { Identifier } from '../guard/ports.js';
+import type { Identified, Identifier } from '../guard/ports.js';
 import type { IdentityStore, SettingStore } from '../storage/ports.js';
 import { type Logins, makeLogins } from './login.js';
 import { makeMessageIdentifier } from './message-identifier.js';
@@ -9,7 +9,10 @@ import { makeThrottle, type Throttle, type ThrottleOptions } from './throttle.js
 import { type ParsedToken, parsePin, parseToken, sameHash } from './token.js';
 
 export interface IdentifierOptions {
-  readonly store: Pick<IdentityStore, 'principal' | 'tokenByHash' | 'certificateBinding' | 'issuedCertificate'> &
+  readonly store: Pick<
+    IdentityStore,
+    'principal' | 'tokenByHash' | 'certificateBinding' | 'issuedCertificate' | 'cachedToken' | 'cachedPrincipal'
+  > &
     Partial<Pick<IdentityStore, 'token'>>;
   /** Where passwords and the like of message credentials are kept; absent = none is accepted. */
   readonly settings?: Pick<SettingStore, 'setting'>;
@@ -50,8 +53,6 @@ const PIN_THROTTLE = { slowedAt: 10, closedAt: 60 } as const;
 /** Logins that one PIN opens on one node; an application that needs more wants a token. */
 const MAX_PIN_LOGINS = 10_000;
 const MAX_COUNTED_PINS = 4096;
-
-type Identified = Awaited<ReturnType<Identifier['identify']>>;
 
 /** One answer for every way of being nobody: it must not tell which part of a credential was right. */
 const unauthenticated = (): FaultError =>
@@ -134,14 +135,46 @@ const throttled = async (throttle: Throttle, source: string, attempt: () => Prom
   }
 };
 
+/** What a bearer credential turned out to be. A plane keeps one credential for all calls of a connection that present the same token. */
+interface Remembered {
+  readonly key: string;
+  readonly stored: StoredToken;
+  readonly principal: Principal;
+  readonly identified: Identified;
+}
+
+/**
+ * The answer for a credential that was just identified, as long as the caches still hold the very token and principal it
+ * rests on: a change of either drops them there. The secret was compared when it was first seen; it can't have become
+ * another one, as the credential is the same object.
+ */
+const makeMemory = (store: IdentifierOptions['store']) => {
+  const remembered = new WeakMap<Credential, Remembered>();
+  return {
+    recall: (credential: Credential, now: number): Identified | undefined => {
+      const known = remembered.get(credential);
+      if (known === undefined || store.cachedToken?.(known.key) !== known.stored) return undefined;
+      if (store.cachedPrincipal?.(known.stored.tenant, known.principal.id) !== known.principal) return undefined;
+      return endOf(known.stored, now) === undefined ? known.identified : undefined;
+    },
+    keep: (credential: Credential, token: ParsedToken, stored: StoredToken, identified: Identified): void => {
+      // An agent depends on its human too: it is looked up every time.
+      if (identified.parent !== undefined || store.cachedToken === undefined) return;
+      const key = Buffer.from(token.hash).toString('hex');
+      remembered.set(credential, { key, stored, principal: identified.principal, identified });
+    },
+  };
+};
+
 export const makeIdentifier = (options: IdentifierOptions): Identifier => {
   const { store } = options;
   const components = options.components ?? INTERNAL_COMPONENTS;
   const throttle = makeThrottle({ ...options.throttle, clock: options.clock ?? Date.now });
   const knownGood = makeKnownGood();
   const resolve = makeResolver(store);
+  const memory = makeMemory(store);
 
-  const byToken = async (text: string, source: string, now: number): Promise<Identified> => {
+  const byToken = async (text: string, source: string, now: number, credential?: Credential): Promise<Identified> => {
     const presented = parseToken(text);
     if (presented === undefined) throw unauthenticated();
     if (throttle.level(source) === 'closed' && !knownGood.has(presented)) throw unauthenticated();
@@ -154,7 +187,9 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
     }
     const resolved = await resolve(stored.tenant, stored.principalId);
     knownGood.add(presented);
-    return { ...resolved, authentication: authenticationOf(stored) };
+    const identified = { ...resolved, authentication: authenticationOf(stored) };
+    if (credential !== undefined) memory.keep(credential, presented, stored, identified);
+    return identified;
   };
 
   const pinThrottle = makeThrottle({ ...PIN_THROTTLE, clock: options.clock ?? Date.now });
@@ -247,26 +282,29 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
     refusal: unauthenticated,
   });
 
+  const identify = async (credential: Credential, caller: Caller, now: number): Promise<Identified> => {
+    switch (credential.kind) {
+      case 'bearer':
+        return throttled(throttle, caller.source, () => byToken(credential.token, caller.source, now, credential));
+      case 'certificate':
+        return throttled(throttle, caller.source, () => byCertificate(credential, now));
+      case 'pin':
+        return throttled(pinThrottle, caller.source, () => byPin(credential, caller, now));
+      case 'proven':
+        return byProof(credential, caller, now);
+      case 'socket':
+        return bySocket(credential, caller);
+      case 'message':
+        return throttled(throttle, caller.source, () => byMessage(credential, caller, now));
+      case 'internal':
+        return identifyComponent(credential.component, caller, components);
+      default:
+        throw unauthenticated();
+    }
+  };
+
   return {
-    identify: async (credential, caller, now) => {
-      switch (credential.kind) {
-        case 'bearer':
-          return throttled(throttle, caller.source, () => byToken(credential.token, caller.source, now));
-        case 'certificate':
-          return throttled(throttle, caller.source, () => byCertificate(credential, now));
-        case 'pin':
-          return throttled(pinThrottle, caller.source, () => byPin(credential, caller, now));
-        case 'proven':
-          return byProof(credential, caller, now);
-        case 'socket':
-          return bySocket(credential, caller);
-        case 'message':
-          return throttled(throttle, caller.source, () => byMessage(credential, caller, now));
-        case 'internal':
-          return identifyComponent(credential.component, caller, components);
-        default:
-          throw unauthenticated();
-      }
-    },
+    identify: (credential, caller, now) =>
+      (credential.kind === 'bearer' ? memory.recall(credential, now) : undefined) ?? identify(credential, caller, now),
   };
 };

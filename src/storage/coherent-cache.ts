@@ -2,7 +2,12 @@ interface Entry<V> {
   readonly value: V;
   readonly owner: string;
   readonly bytes: number;
+  /** Entries stored before this one was last moved to the young end. */
+  movedAt: number;
 }
+
+/** An entry is as good as young while so few have been stored since it was moved: a hit then costs one look-up. */
+const YOUNG = 16;
 
 /** Invalidations remembered before the overtaken ones are looked for. */
 const PRUNE_AT = 1_024;
@@ -20,6 +25,7 @@ export class CoherentCache<V> {
   readonly #invalidatedAt = new Map<string, number>();
   readonly #limits: { readonly entries: number; readonly bytes: number };
   #counter = 0;
+  #stored = 0;
   #clearedAt = 0;
   /** Running reads by the counter at their beginning; the first key is the oldest, as the counter only grows. */
   readonly #marks = new Map<number, number>();
@@ -46,8 +52,11 @@ export class CoherentCache<V> {
   get(key: string): V | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    if (this.#stored - entry.movedAt >= YOUNG) {
+      entry.movedAt = this.#stored;
+      this.#entries.delete(key);
+      this.#entries.set(key, entry);
+    }
     return entry.value;
   }
 
@@ -76,7 +85,8 @@ export class CoherentCache<V> {
   putSince(mark: number, key: string, owner: string, value: V, bytes: number): void {
     if (this.#clearedAt > mark || (this.#invalidatedAt.get(owner) ?? 0) > mark) return;
     this.#drop(key);
-    this.#entries.set(key, { value, owner, bytes });
+    this.#stored += 1;
+    this.#entries.set(key, { value, owner, bytes, movedAt: this.#stored });
     this.#bytes += bytes;
     const keys = this.#keysOf.get(owner);
     if (keys === undefined) this.#keysOf.set(owner, new Set([key]));

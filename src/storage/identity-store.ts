@@ -158,6 +158,10 @@ export const makeIdentityStore = (database: Database, cache: IdentityCache): Ide
     return found?.value;
   };
 
+  const noteUse = (token: StoredToken): void => {
+    if (usedAt.size < MAX_TOUCHED) usedAt.set(token.id, Date.now());
+  };
+
   return {
     async principal(tenant, id) {
       if (id.includes('\0')) return undefined;
@@ -182,8 +186,17 @@ export const makeIdentityStore = (database: Database, cache: IdentityCache): Ide
         async () => (await database.read(TOKEN_BY_HASH, [Buffer.from(hash)])).map(fromTokenRow)[0],
         (found, keep) => keep(key, found.principalId, TOKEN_BYTES),
       );
-      if (token !== undefined && usedAt.size < MAX_TOUCHED) usedAt.set(token.id, Date.now());
+      if (token !== undefined) noteUse(token);
       return token;
+    },
+    cachedToken(key) {
+      const token = cache.tokens.get(key);
+      if (token !== undefined) noteUse(token);
+      return token;
+    },
+    cachedPrincipal(tenant, id) {
+      const principal = cache.principals.get(id);
+      return principal?.tenant === tenant ? principal : undefined;
     },
     async token(tenant, id) {
       return (await database.read(TOKEN, [id, tenant])).map(fromTokenRow)[0];

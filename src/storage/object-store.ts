@@ -110,6 +110,7 @@ export const makeObjectStore = (database: Database, cache: ObjectCache): ObjectS
         (loaded, keep) => keepLoaded(keep, tenant, loaded, ref),
       );
     },
+    cached: (tenant, ref) => (ref.length > MAX_REFERENCE_CHARACTERS ? undefined : cache.get(cacheKey(tenant, ref))),
     locate,
     async due(now, limit) {
       return fromLoadedRows(await database.read(DUE, [now, limit]));

@@ -50,6 +50,8 @@ export interface JournalStore {
 export interface ObjectStore {
   /** By id or alias within the tenant, through the cache, with all versions. */
   load(tenant: string, ref: string): Promise<LoadedObject | undefined>;
+  /** The same without waiting, where the cache has it; nothing otherwise. */
+  cached?(tenant: string, ref: string): LoadedObject | undefined;
   locate(
     tenant: string,
     filter: LocateFilter,
@@ -74,6 +76,10 @@ export interface IdentityStore {
   listPrincipals(tenant: string, filter: { kind?: PrincipalKind }, page: { limit: number; cursor?: string }): Promise<Page<Principal>>;
   /** By SHA-256 of the token; cached; the caller compares in constant time. */
   tokenByHash(hash: Uint8Array): Promise<StoredToken | undefined>;
+  /** The same without waiting, where the cache has it; `key` is the hash as lower-case hex. */
+  cachedToken?(key: string): StoredToken | undefined;
+  /** `principal` likewise. */
+  cachedPrincipal?(tenant: string, id: string): Principal | undefined;
   token(tenant: string, id: string): Promise<StoredToken | undefined>;
   listTokens(tenant: string, filter: { principalId?: string }, page: { limit: number; cursor?: string }): Promise<Page<TokenView>>;
   certificateBinding(candidate: {
@@ -105,13 +111,13 @@ export interface AuditStore {
   /** Last link of each chain of this node, to continue or to check. */
   heads(): Promise<readonly ChainLink[]>;
   /** Committed records not yet in the Merkle tree, oldest first; within one chain always in sequence order, without gaps. */
-  unsequenced(limit: number): Promise<readonly { id: string; hash: string; node: string; boot: string; sequence: number }[]>;
+  unsequenced(limit: number): Promise<readonly { hash: string; node: string; boot: string; sequence: number }[]>;
   /**
    * Appends leaves to the tree and stores the tree state; under an advisory lock, one node at a time. False when another node
    * holds it, or when the stored size is not `state.size - leaves.length` any more (another node has folded since).
    */
   fold(
-    leaves: readonly { id: string; hash: string; node: string; boot: string; sequence: number }[],
+    leaves: readonly { hash: string; node: string; boot: string; sequence: number }[],
     state: { size: number; peaks: readonly string[] },
   ): Promise<boolean>;
   treeState(): Promise<{ size: number; peaks: readonly string[] }>;

@@ -162,7 +162,8 @@ export const callAs = <O extends OperationName>(
   ...{ operation, request, principal, tenant: principal.tenant, requestId: 'r', plane: 'rest', now: NOW, others: {} },
   authentication: { method: 'token', credentialId: 't', ...(scope === undefined ? {} : { scope }) },
 });
-export const faultOf = async (work: Promise<unknown>): Promise<Fault | undefined> => {
+/** `work`: a promise, or the answer itself where nothing had to be waited for. */
+export const faultOf = async (work: unknown): Promise<Fault | undefined> => {
   try {
     await work;
     return undefined;

@@ -142,4 +142,33 @@ describe('on PostgreSQL', () => {
       if (admins[0]?.id !== one.id) break;
     }
   });
+
+  it('a credential that is presented again is identified without waiting, until anything about it changes', async () => {
+    const admin = await bootstrapAdmin({ ...parts(), clock: Date.now });
+    const identifier = makeIdentifier({ store: test.storage.identity });
+    const again = (credential: { readonly kind: 'bearer'; readonly token: string }, now = Date.now()) =>
+      identifier.identify(credential, { plane: 'rest', credential, requestId: 'r', source: 's' }, now);
+    const root = (await again({ kind: 'bearer', token: admin?.token ?? '' })).principal;
+    const made = await run(root, 'create-principal', { kind: 'service', name: 'job', roles: ['operator'] });
+    const service = made.response as Principal;
+    const issued = await run(root, 'issue-token', { principalId: service.id, name: 'ci' });
+    const credential = { kind: 'bearer', token: issued.response.token } as const;
+    await again(credential);
+    const known = again(credential);
+    expect(known).not.toBeInstanceOf(Promise);
+    expect((known as Awaited<typeof known>).principal.roles).toEqual(['operator']);
+
+    await run(root, 'update-principal', { id: service.id, roles: ['user'] });
+    const changed = again(credential);
+    expect(changed).toBeInstanceOf(Promise);
+    expect((await changed).principal.roles).toEqual(['user']);
+
+    // Another object with a wrong secret for the same token never meets what is remembered.
+    const other = credential.token.endsWith('a') ? 'b' : 'a';
+    expect((await faultOf(again({ kind: 'bearer', token: credential.token.slice(0, -1) + other })))?.code).toBe('unauthenticated');
+
+    expect(again(credential)).not.toBeInstanceOf(Promise);
+    await run(root, 'revoke-token', { id: issued.response.id });
+    expect((await faultOf(again(credential)))?.code).toBe('credential-revoked');
+  });
 });

@@ -19,6 +19,24 @@ function parseAuthorization(header: string): Credential {
   return token === undefined || token.length > TOKEN_MAX_CHARACTERS ? NO_CREDENTIAL : { kind: 'bearer', token };
 }
 
+interface Presented {
+  readonly header: string;
+  readonly credential: Credential;
+}
+const PRESENTED = Symbol('aegis.rest.presented');
+
+/**
+ * A connection hardly ever changes its token: the credential of the last request is used again while the header is the same.
+ * The comparison is with what the same client sent before, so its timing tells nobody anything new.
+ */
+function bearerOf(socket: { [PRESENTED]?: Presented }, header: string): Credential {
+  const last = socket[PRESENTED];
+  if (last?.header === header) return last.credential;
+  const credential = parseAuthorization(header);
+  if (credential.kind === 'bearer') socket[PRESENTED] = { header, credential };
+  return credential;
+}
+
 /** One certificate per connection: read once. */
 const certificates = new WeakMap<TLSSocket, ClientCertificate | null>();
 
@@ -40,7 +58,7 @@ function certificateCredential(socket: TLSSocket): Credential {
 /** An Authorization header speaks for itself, also when it is malformed: it never falls back to the certificate. */
 function credentialOf(request: IncomingMessage): Credential {
   const authorization = request.headers.authorization;
-  if (authorization !== undefined) return parseAuthorization(authorization);
+  if (authorization !== undefined) return bearerOf(request.socket as { [PRESENTED]?: Presented }, authorization);
   return request.socket instanceof TLSSocket ? certificateCredential(request.socket) : NO_CREDENTIAL;
 }
 
