@@ -51,62 +51,90 @@ const write = (value: unknown, depth: number): string => {
 export const canonicalJson = (value: unknown): string => write(value, 0);
 
 type Detail = NonNullable<AuditRecord['detail']>;
+type Bare = Omit<AuditRecord, 'chain'>;
 
-const sortedDetail = (detail: Detail): Detail => {
-  const names = Object.keys(detail);
-  if (names.length < 2) return detail;
-  const sorted: Record<string, Detail[string]> = {};
-  for (const name of names.sort()) sorted[name] = detail[name] as Detail[string];
-  return sorted;
+/** What JSON.stringify would write differently from RFC 8785 instead of failing: a lone surrogate, as an escape. */
+const LONE_SURROGATE = /\\ud[89a-f]/;
+/** Other names would not all stay where sorting puts them, or need quoting. */
+const USUAL_NAME = /^[A-Za-z][A-Za-z0-9]*$/;
+const KEPT_TEXTS = 512;
+const KEPT_LENGTH = 64;
+
+/** Names of operations, actions, tenants and the like come back with every record: their quoted forms are kept. */
+const quoted = new Map<string, string>();
+const quoteUsual = (text: string): string => {
+  const known = quoted.get(text);
+  if (known !== undefined) return known;
+  const made = JSON.stringify(text);
+  if (text.length <= KEPT_LENGTH) {
+    if (quoted.size >= KEPT_TEXTS) quoted.clear();
+    quoted.set(text, made);
+  }
+  return made;
 };
 
-/** What JSON.stringify would write differently from RFC 8785 instead of failing: a lone surrogate as an escape, NaN as null. */
-const LONE_SURROGATE = /\\ud[89a-f]/;
-const isUsual = (value: unknown): boolean => typeof value !== 'number' || Number.isFinite(value);
-/** Names like `7` or `__proto__` would not stay where sorting puts them in an object. */
-const isUsualDetail = (detail: Detail): boolean =>
-  Object.keys(detail).every((name) => /^[A-Za-z]/.test(name)) && Object.values(detail).every(isUsual);
-const isOdd = (record: Omit<AuditRecord, 'chain'>): boolean =>
-  !isUsual(record.at) ||
-  !isUsual(record.durationUs) ||
-  !isUsual(record.risk?.score) ||
-  (record.detail !== undefined && !isUsualDetail(record.detail));
+/** Texts of members that many records share as one frozen object (who calls, and what about). */
+const shared = new WeakMap<object, string>();
+/** `value` is a frozen object that further records will hold too. */
+export const shareText = (value: Readonly<Record<string, string | undefined>>): void => void shared.set(value, canonicalJson(value));
+
+const actorText = (actor: AuditRecord['actor']): string => {
+  const { credentialId, id, kind, method, name, parentId } = actor;
+  return shared.get(actor) ?? JSON.stringify({ credentialId, id, kind, method, name, parentId });
+};
+const resourceText = (resource: NonNullable<AuditRecord['resource']>): string => {
+  const { id, name, type } = resource;
+  return shared.get(resource) ?? JSON.stringify({ id, name, type });
+};
+
+const valueText = (value: Detail[string]): string | undefined => {
+  if (typeof value === 'string') return value.length <= KEPT_LENGTH ? quoteUsual(value) : JSON.stringify(value);
+  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : undefined;
+  return value === null || typeof value === 'boolean' ? String(value) : undefined;
+};
+
+const detailText = (detail: Detail): string | undefined => {
+  const names = Object.keys(detail);
+  if (names.length > 1) names.sort();
+  let text = '{';
+  for (const name of names) {
+    const value = USUAL_NAME.test(name) ? valueText(detail[name] as Detail[string]) : undefined;
+    if (value === undefined) return undefined;
+    text += `${text === '{' ? '' : ','}"${name}":${value}`;
+  }
+  return `${text}}`;
+};
+
+const isUsualNumber = (value: number | undefined): boolean => value === undefined || Number.isSafeInteger(value);
+const optional = (name: string, text: string | undefined): string => (text === undefined ? '' : `,"${name}":${text}`);
+
+/** The text of a record like nearly all; nothing for one that the general writer has to look at. */
+const usualText = (record: Bare): string | undefined => {
+  const { actor, resource, risk, detail, at, durationUs, fault, source, statement } = record;
+  if (risk !== undefined || !isUsualNumber(at) || !isUsualNumber(durationUs)) return undefined;
+  const details = detail === undefined ? undefined : detailText(detail);
+  if (detail !== undefined && details === undefined) return undefined;
+  const text =
+    `{"action":${quoteUsual(record.action)},"actor":${actorText(actor)},"at":${at === 0 ? 0 : at}${optional('detail', details)}` +
+    `${optional('durationUs', durationUs === undefined ? undefined : String(durationUs))}` +
+    `${optional('fault', fault === undefined ? undefined : quoteUsual(fault))},"id":${JSON.stringify(record.id)}` +
+    `,"node":${quoteUsual(record.node)},"operation":${quoteUsual(record.operation)},"outcome":${quoteUsual(record.outcome)}` +
+    `,"plane":${quoteUsual(record.plane)},"requestId":${JSON.stringify(record.requestId)}` +
+    `${optional('resource', resource === undefined ? undefined : resourceText(resource))}` +
+    `${optional('source', source === undefined ? undefined : quoteUsual(source))}` +
+    `${optional('statement', statement === undefined ? undefined : quoteUsual(statement))},"tenant":${quoteUsual(record.tenant)}}`;
+  return LONE_SURROGATE.test(text) ? undefined : text;
+};
 
 /**
- * The same text as `canonicalJson` for an audit record without `chain`: this runs once for every call of the service, so
- * the members are put in order by hand and the engine's own serialiser writes them (strings and numbers the way RFC 8785
- * §3.2.2 wants). Only the members of AuditRecord are written. Throws TypeError where the general one does.
+ * The same text as `canonicalJson` for an audit record without `chain`: this runs once for every record of the service, so
+ * the members are put in order by hand and strings and numbers are written by the engine (the way RFC 8785 §3.2.2 wants).
+ * Only the members of AuditRecord are written. Throws TypeError where the general one does.
  */
-export const canonicalRecord = (record: Omit<AuditRecord, 'chain'>): string => {
-  const { actor, resource, risk, detail } = record;
-  const text = JSON.stringify({
-    action: record.action,
-    actor: {
-      credentialId: actor.credentialId,
-      id: actor.id,
-      kind: actor.kind,
-      method: actor.method,
-      name: actor.name,
-      parentId: actor.parentId,
-    },
-    at: record.at,
-    detail: detail === undefined ? undefined : sortedDetail(detail),
-    durationUs: record.durationUs,
-    fault: record.fault,
-    id: record.id,
-    node: record.node,
-    operation: record.operation,
-    outcome: record.outcome,
-    plane: record.plane,
-    requestId: record.requestId,
-    resource: resource === undefined ? undefined : { id: resource.id, name: resource.name, type: resource.type },
-    risk: risk === undefined ? undefined : { reasons: risk.reasons, score: risk.score },
-    source: record.source,
-    statement: record.statement,
-    tenant: record.tenant,
-  });
-  if (!LONE_SURROGATE.test(text) && !isOdd(record)) return text;
-  // Either it throws, or the text only looks odd (a backslash that somebody wrote).
+export const canonicalRecord = (record: Bare): string => {
+  const text = usualText(record);
+  if (text !== undefined) return text;
+  // Either it throws, or it only looks odd (a backslash that somebody wrote, a risk score).
   const { chain: _place, ...rest } = record as AuditRecord;
   return canonicalJson(rest);
 };

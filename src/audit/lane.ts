@@ -1,6 +1,7 @@
 import { type Fault, type FaultError, fail } from '../domain/index.js';
 import { type Attempt, type ChainWriter, type ChainWriterOptions, type Entry, failedEntry, makeChainWriter } from './chain-writer.js';
 import { failureDetail, isDataError, toUnavailable } from './commit-failure.js';
+import { GATHER_MS, makeGathering } from './gathering.js';
 
 /** One call's share of a group and what becomes of its caller. */
 export interface LaneItem extends Entry {
@@ -51,6 +52,9 @@ export const makeLane = (options: LaneOptions): Lane => {
   let failing: string | undefined;
   let lastDurableAt: number | undefined;
   const idleWaiters: (() => void)[] = [];
+  const gathering = makeGathering();
+  /** Set while a group waits for more. */
+  let arrived: (() => void) | undefined;
 
   const finish = (items: readonly LaneItem[], faults: readonly (Fault | undefined)[]): void => {
     failing = undefined;
@@ -81,6 +85,7 @@ export const makeLane = (options: LaneOptions): Lane => {
   };
 
   const commitGroup = async (items: readonly LaneItem[]): Promise<void> => {
+    if (items.length === 0) return;
     if (items.length === 1) return commitSingly(items);
     const attempt = await writer.commit(items);
     if (attempt.kind === 'committed') finish(items, attempt.faults);
@@ -101,11 +106,32 @@ export const makeLane = (options: LaneOptions): Lane => {
     return group;
   };
 
+  /** Ends when `goal` calls are queued, or soon. */
+  const gather = async (goal: number): Promise<void> => {
+    const before = queue.length;
+    const reached = await new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => {
+        arrived = undefined;
+        resolve(false);
+      }, GATHER_MS);
+      arrived = () => {
+        if (queue.length < goal) return;
+        clearTimeout(timer);
+        arrived = undefined;
+        resolve(true);
+      };
+    });
+    gathering.waited(reached, before, queue.length);
+  };
+
   const run = async (): Promise<void> => {
     while (queue.length > 0) {
+      const goal = Math.min(gathering.goal(queue.length), options.maxGroup);
+      if (goal > queue.length) await gather(goal);
       const group = takeGroup();
       // A throw is not expected; caught, because otherwise the callers of the group would wait for ever.
       await commitGroup(group).catch((error: unknown) => giveUp(group, { kind: 'unknown', error }));
+      gathering.answered(group.length + queue.length);
     }
     running = false;
     for (const resolve of idleWaiters.splice(0)) resolve();
@@ -114,6 +140,7 @@ export const makeLane = (options: LaneOptions): Lane => {
   return {
     enqueue: (item) => {
       queue.push(item);
+      arrived?.();
       if (running) return;
       running = true;
       // Lets every call that arrived in this turn of the event loop into the first group.

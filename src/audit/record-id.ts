@@ -1,36 +1,38 @@
-import { randomFillSync } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 /** RFC 9562 §5.7 UUIDv7: 48 bits of milliseconds, then a counter (§6.2 method 1) so that ids of one process sort as made. */
-const POOL_BYTES = 4096;
+const POOL_IDS = 512;
 const RANDOM_BYTES_PER_ID = 8;
+const RANDOM_DIGITS = RANDOM_BYTES_PER_ID * 2;
 const COUNTER_LIMIT = 0xfff;
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-const hex = (byte: number): string => HEX[byte & 0xff] as string;
+/** Added so that the counter always has four hexadecimal digits, of which the last three are it. */
+const COUNTER_OFFSET = 0x1000;
+/** RFC 9562 §4.1: the variant is the top two bits, 10. */
+const VARIANT = ['8', '9', 'a', 'b'] as const;
 
 /** Returns a generator of ids; `clock` in milliseconds since the epoch. A clock that steps back does not break the order. */
 export const makeRecordIds = (clock: () => number): (() => string) => {
-  const pool = new Uint8Array(POOL_BYTES);
-  let used = POOL_BYTES;
+  let pool = '';
+  let used = 0;
   let lastMs = 0;
+  let time = '';
   let counter = 0;
   return () => {
     const nowMs = Math.max(0, Math.floor(clock()));
-    if (used + RANDOM_BYTES_PER_ID > POOL_BYTES) {
-      randomFillSync(pool);
+    if (used >= pool.length) {
+      pool = randomBytes(POOL_IDS * RANDOM_BYTES_PER_ID).toString('hex');
       used = 0;
     }
-    const random = pool.subarray(used, used + RANDOM_BYTES_PER_ID);
-    used += RANDOM_BYTES_PER_ID;
-    if (nowMs > lastMs) {
-      lastMs = nowMs;
+    const random = used;
+    used += RANDOM_DIGITS;
+    if (nowMs > lastMs || counter >= COUNTER_LIMIT || time === '') {
+      lastMs = Math.max(nowMs, time === '' ? 0 : lastMs + 1);
       counter = 0;
-    } else if (counter < COUNTER_LIMIT) counter += 1;
-    else {
-      lastMs += 1;
-      counter = 0;
-    }
-    const time = lastMs.toString(16).padStart(12, '0');
-    const tail = hex(random[2] ?? 0) + hex(random[3] ?? 0) + hex(random[4] ?? 0) + hex(random[5] ?? 0) + hex(random[6] ?? 0);
-    return `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, '0')}-${hex(((random[0] ?? 0) & 0x3f) | 0x80)}${hex(random[1] ?? 0)}-${tail}${hex(random[7] ?? 0)}`;
+      const digits = lastMs.toString(16).padStart(12, '0');
+      time = `${digits.slice(0, 8)}-${digits.slice(8)}-7`;
+    } else counter += 1;
+    const variant = VARIANT[pool.charCodeAt(random) & 3];
+    const count = (counter + COUNTER_OFFSET).toString(16).slice(1);
+    return `${time}${count}-${variant}${pool.slice(random + 1, random + 4)}-${pool.slice(random + 4, random + RANDOM_DIGITS)}`;
   };
 };

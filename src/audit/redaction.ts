@@ -2,6 +2,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { type AuditRecord, type Fault, REQUEST_FIELD_TYPES } from '../domain/index.js';
 import type { AuditDraft } from '../guard/ports.js';
+import { shareText } from './canonical.js';
 
 /**
  * Values of `detail` that stay readable. Everything else is replaced by a keyed hash: a field that somebody adds later is
@@ -50,7 +51,10 @@ export const cleanText = (text: string, max = MAX_TEXT): string => {
   return SUSPECT.test(clean) ? clean.toWellFormed().replace(CONTROL, escapeControl) : clean;
 };
 
-const cleanActor = (actor: AuditDraft['actor']): AuditRecord['actor'] => ({
+type Actor = AuditRecord['actor'];
+type Resource = NonNullable<AuditRecord['resource']>;
+
+const cleanActor = (actor: Actor): Actor => ({
   kind: cleanText(actor.kind, 32),
   id: cleanText(actor.id, 128),
   name: cleanText(actor.name),
@@ -59,11 +63,40 @@ const cleanActor = (actor: AuditDraft['actor']): AuditRecord['actor'] => ({
   ...(actor.credentialId === undefined ? {} : { credentialId: cleanText(actor.credentialId, 128) }),
 });
 
-const cleanResource = (resource: NonNullable<AuditDraft['resource']>): NonNullable<AuditRecord['resource']> => ({
+const cleanResource = (resource: Resource): Resource => ({
   type: cleanText(resource.type, 64),
   id: cleanText(resource.id, 128),
   ...(resource.name === undefined ? {} : { name: cleanText(resource.name) }),
 });
+
+const sameActor = (a: Actor, b: Actor): boolean =>
+  a.id === b.id &&
+  a.credentialId === b.credentialId &&
+  a.name === b.name &&
+  a.kind === b.kind &&
+  a.method === b.method &&
+  a.parentId === b.parentId;
+
+const sameResource = (a: Resource, b: Resource): boolean => a.id === b.id && a.name === b.name && a.type === b.type;
+
+/** Values whose results are kept; when full it starts anew, since what is in use comes back with its next call. */
+const MEMO_ENTRIES = 1024;
+
+/** Who calls and what about repeats from call to call: the cleaned form of the last such value under the same key. */
+const remember = <T extends object>(keyOf: (value: T) => string, same: (a: T, b: T) => boolean, clean: (value: T) => T) => {
+  const known = new Map<string, { readonly given: T; readonly clean: T }>();
+  return (value: T): T => {
+    const key = keyOf(value);
+    const found = known.get(key);
+    if (found !== undefined && same(found.given, value)) return found.clean;
+    if (known.size >= MEMO_ENTRIES) known.clear();
+    const cleaned = Object.freeze(clean(value));
+    shareText(cleaned as Readonly<Record<string, string | undefined>>);
+    // A copy: what the caller does with its own object later changes nothing here.
+    known.set(key, { given: { ...value }, clean: cleaned });
+    return cleaned;
+  };
+};
 
 const finite = (value: number): number => (Number.isFinite(value) ? value : 0);
 /** Times are whole milliseconds or microseconds; anything else is no time. */
@@ -104,6 +137,8 @@ export const makeRedaction = (options: RedactionOptions = {}): ((draft: AuditDra
     }
     return clean;
   };
+  const actorOf = remember<Actor>((actor) => actor.credentialId ?? actor.id, sameActor, cleanActor);
+  const resourceOf = remember<Resource>((resource) => resource.id, sameResource, cleanResource);
   return (draft, id, node) => ({
     id,
     tenant: cleanText(draft.tenant, 128),
@@ -111,11 +146,11 @@ export const makeRedaction = (options: RedactionOptions = {}): ((draft: AuditDra
     node,
     plane: cleanText(draft.plane, 32),
     requestId: cleanText(draft.requestId, 128),
-    actor: cleanActor(draft.actor),
+    actor: actorOf(draft.actor),
     operation: cleanText(draft.operation, 64),
     action: cleanText(draft.action, 64),
     outcome: draft.outcome,
-    ...(draft.resource === undefined ? {} : { resource: cleanResource(draft.resource) }),
+    ...(draft.resource === undefined ? {} : { resource: resourceOf(draft.resource) }),
     ...(draft.fault === undefined ? {} : { fault: draft.fault }),
     ...(draft.statement === undefined ? {} : { statement: cleanText(draft.statement) }),
     ...(draft.risk === undefined

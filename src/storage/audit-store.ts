@@ -125,14 +125,23 @@ const FOLDED_HEADS = {
     FROM audit_chain c JOIN audit_record r ON r.chain = c.id AND r.sequence = c.folded
     WHERE c.folded > 0 ORDER BY c.id DESC`,
 };
-/** From each chain its next records, then the oldest of all of them; a chain's own order is kept because its times are made to. */
+/**
+ * From each chain its next records, then the oldest of all of them; a chain's own order is kept because its times are made to.
+ * A run of one chain comes as one row: under load these are most of what the database has to say.
+ */
 const UNSEQUENCED = {
   name: 'unsequenced',
-  text: `SELECT r.id, encode(r.hash, 'hex') AS hash, c.node, c.boot, r.sequence, r.at, r.chain
-    FROM audit_chain c CROSS JOIN LATERAL (
-      SELECT a.id, a.hash, a.sequence, a.chain, max(a.at) OVER (ORDER BY a.sequence) AS at FROM audit_record a
-      WHERE a.chain = c.id AND a.sequence > c.folded ORDER BY a.sequence LIMIT $1) r
-    WHERE c.sequence > c.folded ORDER BY r.at, r.chain, r.sequence LIMIT $1`,
+  text: `WITH next AS (
+      SELECT r.hash, c.node, c.boot, r.sequence, r.at, r.chain
+      FROM audit_chain c CROSS JOIN LATERAL (
+        SELECT a.hash, a.sequence, a.chain, max(a.at) OVER (ORDER BY a.sequence) AS at FROM audit_record a
+        WHERE a.chain = c.id AND a.sequence > c.folded ORDER BY a.sequence LIMIT $1) r
+      WHERE c.sequence > c.folded ORDER BY r.at, r.chain, r.sequence LIMIT $1
+    ), placed AS (
+      SELECT *, row_number() OVER (ORDER BY at, chain, sequence) AS place FROM next
+    )
+    SELECT node, boot, min(sequence) AS first, string_agg(hash, '' ORDER BY sequence) AS hashes
+    FROM placed GROUP BY chain, node, boot, place - sequence ORDER BY min(place)`,
 };
 const UNSEQUENCED_COUNT = {
   name: 'unsequenced-count',
@@ -144,11 +153,12 @@ const LEAVES = {
   text: `SELECT first, count, hashes FROM audit_leaf
     WHERE first >= coalesce((SELECT max(first) FROM audit_leaf WHERE first <= $1), 0) AND first < $1::bigint + $2::bigint ORDER BY first`,
 };
-const ADVANCE_FOLDED = `UPDATE audit_chain c SET folded = s.last
-  FROM (SELECT n.node, n.boot, min(n.sequence) AS first, max(n.sequence) AS last, count(*) AS count
-        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n(node, boot, sequence) GROUP BY n.node, n.boot) s
-  WHERE c.node = s.node AND c.boot = s.boot AND c.folded = s.first - 1 AND s.last - s.first + 1 = s.count AND s.last <= c.sequence
-  RETURNING 1`;
+const ADVANCE_FOLDED = {
+  name: 'advance-folded',
+  text: `UPDATE audit_chain c SET folded = s.last
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS s(node, boot, first, last)
+    WHERE c.node = s.node AND c.boot = s.boot AND c.folded = s.first - 1 AND s.last <= c.sequence RETURNING 1`,
+};
 const ADVANCE_TREE = 'UPDATE audit_tree SET size = $1, peaks = $2 WHERE size = $1::bigint - $3::bigint RETURNING 1';
 const INSERT_LEAVES = 'INSERT INTO audit_leaf (first, count, hashes) VALUES ($1, $2, $3)';
 const SAVE_CHECKPOINT = {
@@ -162,9 +172,31 @@ type Leaf = Parameters<AuditStore['fold']>[0][number];
 /** Thrown inside the fold's transaction to leave it without a trace. */
 class Overtaken extends Error {}
 
+interface Run {
+  readonly node: string;
+  readonly boot: string;
+  readonly first: number;
+  last: number;
+}
+
+/** What each chain contributes; nothing when the leaves of one have a gap. */
+const toRuns = (leaves: readonly Leaf[]): readonly Run[] | undefined => {
+  const runs: Run[] = [];
+  for (const { node, boot, sequence } of leaves) {
+    const run = runs.find((known) => known.boot === boot && known.node === node);
+    if (run === undefined) runs.push({ node, boot, first: sequence, last: sequence });
+    else if (sequence !== run.last + 1) return undefined;
+    else run.last = sequence;
+  }
+  return runs;
+};
+
+const HASH_DIGITS = 64;
+
 const fold = async (database: Database, leaves: readonly Leaf[], state: { size: number; peaks: readonly string[] }): Promise<boolean> => {
   if (leaves.length === 0) return true;
-  const chains = new Set(leaves.map((leaf) => JSON.stringify([leaf.node, leaf.boot])));
+  const chains = toRuns(leaves);
+  if (chains === undefined) return false;
   try {
     return await database.withReader(async (client) => {
       await client.query('BEGIN');
@@ -173,12 +205,13 @@ const fold = async (database: Database, leaves: readonly Leaf[], state: { size: 
         if (lock?.held !== true) throw new Overtaken();
         const tree = await query(client, { text: ADVANCE_TREE }, [state.size, state.peaks, leaves.length]);
         if (tree.length === 0) throw new Overtaken();
-        const advanced = await query(client, { text: ADVANCE_FOLDED }, [
-          leaves.map((leaf) => leaf.node),
-          leaves.map((leaf) => leaf.boot),
-          leaves.map((leaf) => leaf.sequence),
+        const advanced = await query(client, ADVANCE_FOLDED, [
+          chains.map((chain) => chain.node),
+          chains.map((chain) => chain.boot),
+          chains.map((chain) => chain.first),
+          chains.map((chain) => chain.last),
         ]);
-        if (advanced.length !== chains.size) throw new Overtaken();
+        if (advanced.length !== chains.length) throw new Overtaken();
         const hashes = Buffer.from(leaves.map((leaf) => leaf.hash).join(''), 'hex');
         await query(client, { text: INSERT_LEAVES }, [state.size - leaves.length, leaves.length, hashes]);
         await client.query('COMMIT');
@@ -240,8 +273,14 @@ export const makeAuditStore = (database: Database, nodeId: string): AuditStore =
     heads: () => database.read<ChainLink & Record<string, unknown>>(HEADS, [nodeId]),
     foldedHeads: () => database.read<{ node: string; boot: string; sequence: number; hash: string }>(FOLDED_HEADS),
     async unsequenced(limit) {
-      const rows = await database.read<Leaf & Record<string, unknown>>(UNSEQUENCED, [limit]);
-      return rows.map(({ id, hash, node, boot, sequence }) => ({ id, hash, node, boot, sequence }));
+      const rows = await database.read<{ node: string; boot: string; first: number; hashes: Buffer }>(UNSEQUENCED, [limit]);
+      return rows.flatMap(({ node, boot, first, hashes }) => {
+        const digits = hashes.toString('hex');
+        return Array.from({ length: digits.length / HASH_DIGITS }, (_, index) => ({
+          ...{ node, boot, sequence: first + index },
+          hash: digits.slice(index * HASH_DIGITS, (index + 1) * HASH_DIGITS),
+        }));
+      });
     },
     fold: (leaves, state) => fold(database, leaves, state),
     async treeState() {

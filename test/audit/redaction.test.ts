@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalRecord } from '../../src/audit/canonical.js';
+import { canonicalJson, canonicalRecord } from '../../src/audit/canonical.js';
 import { cleanText, makeRedaction } from '../../src/audit/redaction.js';
 import type { AuditDraft } from '../../src/guard/ports.js';
 import { makeToken } from '../../src/identity/token.js';
@@ -92,6 +92,10 @@ describe('what reaches the log', () => {
         // biome-ignore lint/suspicious/noControlCharactersInRegex: what must not be there
         expect(text).not.toMatch(/[\u0000-\u001f\u2028\u2029]|\\u00[01]/);
         expect(JSON.parse(text)).toMatchObject({ id: 'id', node: 'node' });
+        // The second time round who and what come from memory.
+        const again = redact(value as unknown as AuditDraft, 'id', 'node');
+        expect(canonicalRecord(again)).toBe(text);
+        expect(canonicalJson(again)).toBe(text);
       }),
     );
   });
