@@ -60,8 +60,8 @@ export const checkNames = async (
     }
     if (names.indexOf(name) !== i) throw badField(path, 'The name is given twice.', 'Give each name once.');
     // A name that is another object's id would shadow nothing, but it would mislead whoever reads it.
-    if (isObjectId(name) && (await objects.load(tenant, name)) !== undefined) {
-      throw badField(path, 'The name is the id or name of an existing object.', 'Choose another name.');
+    if (isObjectId(name) && (await objects.load(tenant, name))?.object.id === name.toLowerCase()) {
+      throw badField(path, 'The name is the id of an existing object.', 'Choose another name.');
     }
   }
   return names;

@@ -6,7 +6,7 @@ import { algorithmOfSpec } from './key-spec.js';
 import { isThirdEraLink, linkOf, nameOf } from './new-object.js';
 import { attributesOfObject, TOLD } from './of-object.js';
 import { checkValue, rowOf } from './rules.js';
-import { keyOf, storedKey, storedOne, storedValue, toJson } from './stored-values.js';
+import { keyOf, sameJson, storedKey, storedOne, storedValue, toJson } from './stored-values.js';
 import { objectTypeOf, stateOf } from './vocabulary.js';
 
 // Locate (KMIP 2.1 §6.1.28, 1.4 §4.9) as questions to the key service. What its filter can look up goes there; what is left is tested here.
@@ -70,7 +70,7 @@ const matches = (has: unknown, wanted: unknown): boolean => {
     if (typeof has !== 'object' || has === null) return false;
     return Object.entries(wanted).every(([name, value]) => matches((has as Record<string, unknown>)[name], value));
   }
-  return JSON.stringify(has) === JSON.stringify(wanted);
+  return sameJson(has, wanted);
 };
 
 /** Usage Limits: as much left, or more. */

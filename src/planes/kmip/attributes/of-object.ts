@@ -91,7 +91,8 @@ const names: Teller = ({ object }) => {
 
 const groups: Teller = ({ object }) => {
   const all = instancesOf(object.attributes, storedKey('~ObjectGroups')).map(({ v }) => fromJson(v));
-  return all.length > 0 ? all : object.objectGroup;
+  if (all.length > 0) return all;
+  return object.objectGroup === undefined ? undefined : [object.objectGroup];
 };
 
 const links: Teller = ({ object }) =>

@@ -52,6 +52,19 @@ export const fromJson = (json: Json): Value => {
   return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, fromJson(field)])) as Value;
 };
 
+/** Equal whatever the order of the fields: the database does not keep it. */
+export const sameJson = (a: unknown, b: unknown): boolean => {
+  if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a === b;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((one, i) => sameJson(one, b[i]));
+  }
+  const names = Object.keys(a);
+  if (names.length !== Object.keys(b).length) return false;
+  return names.every(
+    (name) => Object.hasOwn(b, name) && sameJson((a as Record<string, unknown>)[name], (b as Record<string, unknown>)[name]),
+  );
+};
+
 const itemToJson = (item: Item): Json =>
   item.type === ItemType.Structure
     ? { t: item.type, c: childrenOf(item).map((child) => ({ tag: child.tag, ...(itemToJson(child) as object) })) }

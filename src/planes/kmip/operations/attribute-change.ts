@@ -3,7 +3,7 @@ import { FaultError, type ObjectView } from '../../../domain/index.js';
 import { completed, type Instances, requireChangeable, type Update, updateFor } from '../attributes/changes.js';
 import { attributesOfObject } from '../attributes/of-object.js';
 import { appliesTo, checkValue, rowOf } from '../attributes/rules.js';
-import { storedValue } from '../attributes/stored-values.js';
+import { sameJson, storedValue } from '../attributes/stored-values.js';
 import { targetOf } from '../attributes/target.js';
 import { type KmipCall, type KmipHandler, refuse } from '../contract.js';
 import { shown } from './attribute-read.js';
@@ -43,7 +43,7 @@ const answer = (key: string, field: 'NewAttribute' | 'CurrentAttribute', echo: K
 
 const same = (a: Pick<KmipAttribute, 'name' | 'vendor'>, b: Pick<KmipAttribute, 'name' | 'vendor'>): boolean =>
   a.name === b.name && a.vendor === b.vendor;
-const sameValue = (a: KmipAttribute, b: KmipAttribute): boolean => JSON.stringify(storedValue(a)) === JSON.stringify(storedValue(b));
+const sameValue = (a: KmipAttribute, b: KmipAttribute): boolean => sameJson(storedValue(a), storedValue(b));
 
 const instancesOf = (view: ObjectView, attribute: Pick<KmipAttribute, 'name' | 'vendor'>, call: KmipCall): Instances =>
   attributesOfObject(view, call.version)
