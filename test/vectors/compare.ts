@@ -125,9 +125,10 @@ function compareChildren(expected: Item, got: Item, path: string, comparison: Co
 
 /** The tag's name; an Attribute of 1.x has its own name too, since all of them share the tag. */
 function label(item: Item | undefined): string {
-  const name = item === undefined ? undefined : childOf(item, ATTRIBUTE_NAME)?.value;
+  const name = item === undefined || item.tag !== ATTRIBUTE ? undefined : childOf(item, ATTRIBUTE_NAME)?.value;
   return `${showTag(item?.tag ?? 0)}${typeof name === 'string' ? `:${name}` : ''}`;
 }
+const ATTRIBUTE = knownTag('Attribute');
 const ATTRIBUTE_NAME = knownTag('AttributeName');
 
 type Pair = readonly [Item | undefined, Item | undefined];
