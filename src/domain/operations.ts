@@ -550,6 +550,8 @@ export interface Operations {
         readonly csr?: Uint8Array;
         readonly publicKey?: Uint8Array;
         readonly revokeOld?: boolean;
+        /** Or deactivates the old one this long from now, so that its holder can still fetch the successor (KMIP Re-Provision). */
+        readonly retireOldAfterMs?: number;
       };
     response: CertificateView;
   };

@@ -317,8 +317,18 @@ const replacedBy = (old: ManagedObject, next: ManagedObject, call: RenewCall): M
           revocation: { reason: 'superseded' as const },
           dates: { ...old.dates, deactivation: call.now },
         }
-      : {};
+      : retired(current, call);
   return nextObject(current, { names: [], links, ...ended }, call.now);
+};
+
+const MAX_RETIRE_MS = 3_600_000;
+/** Never later than it would have ended anyway. */
+const retired = (current: ManagedObject, call: RenewCall): Partial<ManagedObject> => {
+  const after = call.request.retireOldAfterMs;
+  if (after === undefined || current.state !== 'active') return {};
+  if (!Number.isSafeInteger(after) || after < 0 || after > MAX_RETIRE_MS)
+    throw fail('invalid-field', `Between 0 and ${MAX_RETIRE_MS} ms.`, { field: 'retireOldAfterMs' });
+  return { dates: { ...current.dates, deactivation: Math.min(call.now + after, current.dates.deactivation ?? Number.POSITIVE_INFINITY) } };
 };
 
 const renew =

@@ -1,3 +1,12 @@
+import { spawnSync } from 'node:child_process';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as tlsConnect } from 'node:tls';
+import { liftMessage, lowerMessage, type Message, makeFrameReader, readMessage, readTtlv, writeMessage, writeTtlv } from '@aegis/kmip-ttlv';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type KmipTarget, startKmipTarget } from './kmip-target.js';
 
@@ -151,3 +160,106 @@ test('Log ends in the audit trail', async () => {
   const { items } = await target.admin('list-audit', { operation: 'log-message' });
   expect(items[0]?.detail).toMatchObject({ message: 'array 7 replaced' });
 });
+
+test('after Set Endpoint Role the server tells of changes and puts replacements, within the tenant and what the client may read', async () => {
+  const socket = tlsConnect({ host: '127.0.0.1', port: target.port, servername: 'localhost', ...target.tls('bob') });
+  await once(socket, 'secureConnect');
+  const frames = makeFrameReader();
+  const received: Message[] = [];
+  socket.on('data', (chunk) => {
+    for (const bytes of frames.push(chunk)) {
+      const message = liftMessage(readMessage(readTtlv(Uint8Array.from(bytes))));
+      received.push(message);
+      if (message.kind === 'request') {
+        const operation = message.items[0]?.operation as string;
+        const answer: Message = {
+          kind: 'response',
+          version: '2.1',
+          header: { TimeStamp: 0n },
+          items: [{ operation, fields: { ResultStatus: 'Success' } }],
+        };
+        socket.write(writeTtlv(writeMessage(lowerMessage(answer))));
+      }
+    }
+  });
+  const until = async (count: number): Promise<void> => {
+    for (let i = 0; i < 600 && received.length < count; i += 1) await sleep(10);
+  };
+  const role: Message = {
+    kind: 'request',
+    version: '2.1',
+    header: {},
+    items: [{ operation: 'SetEndpointRole', payload: { EndpointRole: 'Client' }, fields: {} }],
+  };
+  socket.write(writeTtlv(writeMessage(lowerMessage(role))));
+  await until(1);
+  expect(received[0]).toMatchObject({ kind: 'response', items: [{ payload: { EndpointRole: 'Client' } }] });
+
+  const attributes = [
+    { name: 'CryptographicAlgorithm', value: 'AES' },
+    { name: 'CryptographicLength', value: 256 },
+    { name: 'CryptographicUsageMask', value: 12 },
+  ];
+  const stranger = await target.connect('stranger');
+  const foreign = await stranger.request('Create', { ObjectType: 'SymmetricKey', Attributes: attributes });
+  await stranger.request('Activate', { UniqueIdentifier: foreign.UniqueIdentifier });
+  const alice = await target.connect('alice');
+  const { UniqueIdentifier: id } = await alice.request('Create', { ObjectType: 'SymmetricKey', Attributes: attributes });
+  await alice.request('Activate', { UniqueIdentifier: id });
+  await until(2);
+  const { UniqueIdentifier: next } = await alice.request('ReKey', { UniqueIdentifier: id });
+  await until(3);
+  expect(received[1]).toMatchObject({ kind: 'request', items: [{ operation: 'Notify', payload: { UniqueIdentifier: id } }] });
+  expect(received[1]?.items[0]?.payload?.['Attributes']).toContainEqual({ name: 'State', value: 'Active' });
+  expect(received[2]?.items[0]).toMatchObject({
+    operation: 'Put',
+    payload: { UniqueIdentifier: next, PutFunction: 'Replace', ReplacedUniqueIdentifier: id },
+  });
+  expect(received[2]?.items[0]?.payload?.['SymmetricKey']).toBeDefined();
+  expect(received).toHaveLength(3);
+  socket.destroy();
+});
+
+test('Re-Provision gives a client of the internal authority another certificate, and ends the old one', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'aegis-reprovision-'));
+  const csr = (name: string): Uint8Array => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    writeFileSync(join(dir, `${name}.key`), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+    spawnSync('openssl', ['req', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-outform', 'DER', '-out', `${name}.csr`], {
+      cwd: dir,
+    });
+    return new Uint8Array(readFileSync(join(dir, `${name}.csr`)));
+  };
+  const pem = (der: Uint8Array): string => new X509Certificate(der).toString();
+  try {
+    const authority = await target.admin('create-authority', { subject: 'CN=Internal' });
+    const array = await target.admin('create-principal', { kind: 'service', name: 'array', roles: ['kmip-client'] });
+    const issued = await target.admin('issue-certificate', { csr: csr('first'), principalId: array.id });
+    const { port } = await target.serve(internalTls(target, pem(authority.certificate)));
+    const open = (certificate: string, name: string) =>
+      target.connect('alice', '2.1', {
+        port,
+        tls: { ca: target.authority.cert, cert: certificate, key: readFileSync(join(dir, `${name}.key`)) },
+      });
+    const old = await open(pem(issued.certificate as Uint8Array), 'first');
+    const { UniqueIdentifier: id } = await old.request('ReProvision', {
+      CertificateRequest: { CertificateRequestType: 'PKCS_10', CertificateRequestValue: csr('second') },
+    });
+    const got = await old.request('Get', { UniqueIdentifier: id });
+    const renewed = await open(pem(got.Certificate?.CertificateValue as Uint8Array), 'second');
+    await renewed.request('Ping', {});
+    const before = await target.admin('get-object', { key: issued.id });
+    expect(before.object.dates.deactivation).toBeLessThanOrEqual(Date.now() + 60_000);
+    // A certificate from elsewhere cannot be renewed here.
+    const outside = await target.connect('alice');
+    const [refused] = await outside.batch([{ operation: 'ReProvision', payload: {} }]);
+    expect(refused?.reason).toBe('FeatureNotSupported');
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+function internalTls(kmip: KmipTarget, authority: string) {
+  const server = kmip.authority.issue('localhost', { eku: 'serverAuth', san: 'DNS:localhost' });
+  return { tls: { key: server.key, cert: server.cert, ca: [kmip.authority.cert, authority] } };
+}

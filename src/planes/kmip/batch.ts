@@ -47,10 +47,25 @@ export interface ItemAnswer {
   readonly failed: boolean;
 }
 
+const PLAIN: Readonly<Record<string, string>> = {
+  '’': "'",
+  '‘': "'",
+  '“': '"',
+  '”': '"',
+  '–': '-',
+  '—': '-',
+  '…': '...',
+  '≥': '>=',
+  '≤': '<=',
+  ' ': ' ',
+};
+/** Old clients (PyKMIP among them) read Text Strings byte by byte and fall over anything outside ASCII. */
+const toPlainText = (message: string): string => message.replaceAll(/[^ -~]/gu, (character) => PLAIN[character] ?? '?');
+
 export const failureFields = (status: KmipRefusal['status'], reason: string, message: string): Fields => ({
   ResultStatus: status,
   ResultReason: reason,
-  ...(message === '' ? {} : { ResultMessage: message }),
+  ...(message === '' ? {} : { ResultMessage: toPlainText(message) }),
 });
 
 const UNREADABLE_REASONS: Partial<Record<CodecError['code'], string>> = {
@@ -140,6 +155,7 @@ export class Batch {
     const answer = await handler(payload, call);
     this.placeholder = placeholderAfter(operation, answer, this.placeholder);
     this.trace.push({ operation, ids: identifiersOf(answer) });
+    this.parts.plane.notifications.happened(operation, payload, answer, this.context.caller);
     return answer;
   }
 

@@ -2,6 +2,7 @@ import type { BatchItem, Fields, KmipAttribute, OperationName as KmipOperation, 
 import type { Caller, OperationName, OperationRequest, OperationResponse, ProtectionLevel, Refine } from '../../domain/index.js';
 import type { AsyncRequests } from './async-requests.js';
 import type { CreationRules } from './creation-rules.js';
+import type { Notifications } from './notifications.js';
 import type { Tickets } from './tickets.js';
 
 // What a KMIP operation is to the plane: one row of KMIP_HANDLERS, from a neutral request payload to a neutral response payload.
@@ -36,6 +37,7 @@ export interface KmipPlane {
   readonly asynchronous: AsyncRequests;
   readonly tickets: Tickets;
   readonly rules: CreationRules;
+  readonly notifications: Notifications;
   /** Requests in progress, for Query's Server Load. */
   load(): number;
 }
@@ -46,6 +48,8 @@ export interface KmipConnection {
   role: 'client' | 'server';
   /** The transport lets the server send requests too (TLS, not HTTPS). */
   readonly exchangesRoles: boolean;
+  /** Sends a request to a peer that serves and gives its answer; answers come in order. */
+  ask?(bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
   /** Set Defaults and Set Constraints that were given for this connection only, by operation name. */
   readonly memory: Map<string, unknown>;
 }

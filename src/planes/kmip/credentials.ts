@@ -1,4 +1,4 @@
-import { type Fields, type KmipVersion, type RequestOptions, versionNumbers } from '@aegis/kmip-ttlv';
+import type { Fields, RequestOptions } from '@aegis/kmip-ttlv';
 import type { Credential, MessageCredential } from '../../domain/index.js';
 import { refuse } from './contract.js';
 import type { Tickets } from './tickets.js';
@@ -73,10 +73,19 @@ const READERS: Readonly<Record<string, Reader>> = {
   Attestation: attestation,
 };
 
+/** A user name and a password of no characters: what clients send whose settings were left empty (PyKMIP). It presents nothing. */
+const isBlank = (credential: Fields): boolean => {
+  const value = credential['CredentialValue'] as Fields | undefined;
+  return (
+    READERS[String(credential['CredentialType'])] === usernameAndPassword && value?.['Username'] === '' && (value['Password'] ?? '') === ''
+  );
+};
+
 /** What the guard is given: the connection's certificate alone, or together with what the header presents. @throws KmipRefusal */
 export function credentialOf(connection: Credential, options: Pick<RequestOptions, 'credentials'>, tickets: Tickets): Credential {
-  if (options.credentials.length === 0) return connection;
-  const presented = options.credentials.map((one) => {
+  const given = options.credentials.filter((one) => !isBlank(one));
+  if (given.length === 0) return connection;
+  const presented = given.map((one) => {
     const reader = READERS[String(one['CredentialType'])];
     const value = one['CredentialValue'];
     if (reader === undefined || typeof value !== 'object' || value === null)
@@ -86,9 +95,3 @@ export function credentialOf(connection: Credential, options: Pick<RequestOption
   // The validity of the certificate ends while a connection lasts: then the header alone does not carry on.
   return { kind: 'message', presented, ...(connection.kind === 'certificate' ? { certificate: connection } : {}) };
 }
-
-/** Exact version text, for messages that name it. */
-export const showVersion = (version: KmipVersion): string => {
-  const { major, minor } = versionNumbers(version);
-  return `${major}.${minor}`;
-};

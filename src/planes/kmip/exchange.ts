@@ -2,6 +2,7 @@ import {
   type BatchItem,
   CodecError,
   childrenOf,
+  compareVersions,
   type Fields,
   type Item,
   type KmipVersion,
@@ -88,14 +89,16 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     const { message, items } = request;
     const options = requestOptions(message);
     const now = clock();
-    const answerHeader = { ...header(now), ServerCorrelationValue: session.nextRequestId() };
+    // No Server Correlation Value: it is optional, and PyKMIP cannot read a response that has one.
+    const answerHeader = header(now);
+    const requestId = session.nextRequestId();
     let answered: readonly BatchItem[];
     try {
       checkHeader(message, items, parts.limits);
       const caller: Caller = {
         plane: 'kmip',
         credential: credentialOf(session.credential(), options, parts.plane.tickets),
-        requestId: answerHeader.ServerCorrelationValue,
+        requestId,
         source: session.source,
         ...(signal === undefined ? {} : { signal }),
       };
@@ -107,6 +110,13 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
   };
 }
+
+/**
+ * Whether the client is told which record its request has. It may be told from 1.4 on, but clients of 1.4 and 2.0 (PyKMIP)
+ * cannot read a header that has it: those that do not send a value of their own do not get one.
+ */
+const knowsCorrelation = (version: KmipVersion, options: RequestOptions): boolean =>
+  compareVersions(version, '2.1') >= 0 || options.clientCorrelationValue !== undefined;
 
 /** A refusal of the request as a whole. @throws anything that is none */
 function refusedFields(error: unknown, version: KmipVersion): Fields {

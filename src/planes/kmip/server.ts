@@ -14,6 +14,7 @@ import { makeExchange } from './exchange.js';
 import { KMIP_HANDLERS } from './handlers.js';
 import { makeHttpsBinding } from './https-binding.js';
 import { DEFAULT_KMIP_LIMITS, type KmipLimits } from './limits.js';
+import { makeNotifications } from './notifications.js';
 import { makeTickets } from './tickets.js';
 import { type KmipTls, secureContextOf, serverTlsOptions } from './tls-options.js';
 
@@ -90,6 +91,7 @@ export function makeKmipServer(options: KmipServerOptions): KmipServer {
     versions: options.versions ?? KMIP_VERSIONS,
     asynchronous,
     tickets: makeTickets(),
+    notifications: makeNotifications({ service: options.service, handlers: KMIP_HANDLERS, nextRequestId, onProblem }),
     rules: makeCreationRules(),
     load: () => Math.round((100 * open.size) / limits.connections),
   };
@@ -120,7 +122,10 @@ export function makeKmipServer(options: KmipServerOptions): KmipServer {
     if (identity === undefined) return void socket.destroy();
     const connection = new KmipServerConnection(socket, identity, parts);
     open.add(connection);
-    socket.once('close', () => open.delete(connection));
+    socket.once('close', () => {
+      open.delete(connection);
+      plane.notifications.leave(connection);
+    });
   });
   tls.maxConnections = limits.connections;
 

@@ -30,6 +30,8 @@ const setEndpointRole: KmipHandler = async (payload, call) => {
   if (wanted === 'Client' && !call.connection.exchangesRoles)
     throw refuse('FeatureNotSupported', 'The roles of an HTTPS connection are fixed.');
   call.connection.role = wanted === 'Client' ? 'server' : 'client';
+  if (wanted === 'Client') await call.plane.notifications.listen(call);
+  else call.plane.notifications.leave(call.connection);
   return { EndpointRole: wanted };
 };
 

@@ -2,6 +2,7 @@ import type { KmipHandler } from '../contract.js';
 import { ASYNC_HANDLERS } from './service-async.js';
 import { LOGIN_HANDLERS } from './service-login.js';
 import { MISC_HANDLERS } from './service-misc.js';
+import { PROVISION_HANDLERS } from './service-provision.js';
 import { discoverVersions, query } from './service-query.js';
 import { RULE_HANDLERS } from './service-rules.js';
 import { USER_HANDLERS } from './service-users.js';
@@ -15,4 +16,5 @@ export const SERVICE_HANDLERS: Readonly<Record<string, KmipHandler>> = {
   ...ASYNC_HANDLERS,
   ...RULE_HANDLERS,
   ...USER_HANDLERS,
+  ...PROVISION_HANDLERS,
 };
