@@ -1,5 +1,5 @@
 import { attributeNamed, type Fields, type KmipAttribute } from '@aegis/kmip-ttlv';
-import type { ManagedObject, ObjectView, OperationResponse } from '../../../domain/index.js';
+import { fail, type ManagedObject, type ObjectView, type OperationResponse } from '../../../domain/index.js';
 import { attributesOfTemplate } from '../attributes/given.js';
 import { attributesOfObject } from '../attributes/of-object.js';
 import { keptOne } from '../attributes/stored-values.js';
@@ -153,9 +153,9 @@ const wrapsAsIs = (wrapping: Wrapping, block: StoredBlock, object: ManagedObject
 const makeEncoder = (retrieval: Retrieval, wrapping: Wrapping, view: ObjectView, specification: Fields) => {
   const { call, wiper } = retrieval;
   const { object } = view;
-  const made: { mac?: Uint8Array; format?: KeyFormat; compression?: string | number } = {};
+  const made: { mac?: Uint8Array; format?: KeyFormat; compression?: string | number; refusal?: unknown } = {};
   const attributes = namedAttributes(specification, view, call);
-  const encode = async (bytes: Uint8Array): Promise<Uint8Array> => {
+  const written = async (bytes: Uint8Array): Promise<Uint8Array> => {
     const stored = blockOf(object);
     const form =
       stored.holds !== 'key' ? 'opaque' : object.type === 'private-key' ? 'pkcs8' : object.type === 'public-key' ? 'spki' : 'raw';
@@ -171,6 +171,12 @@ const makeEncoder = (retrieval: Retrieval, wrapping: Wrapping, view: ObjectView,
     }
     return value;
   };
+  // The guard makes a fault of whatever is thrown inside it; what is refused here has a reason of its own.
+  const encode = (bytes: Uint8Array): Promise<Uint8Array> =>
+    written(bytes).catch((error: unknown) => {
+      made.refusal = error;
+      throw fail('invalid-request', 'The key cannot be encoded as asked.');
+    });
   return { encode, made };
 };
 
@@ -188,6 +194,9 @@ const retrieveWrapped = async (
   if (block.holds === 'nothing') throw refuse('KeyValueNotPresent', 'The value of the object is held elsewhere.');
   const wrapping = await readWrapping(specification, call);
   const { encryption } = wrapping;
+  if (!wrapping.encoded && specification['AttributeName'] !== undefined) {
+    throw refuse('EncodingOptionError', 'Without encoding no attributes can be wrapped.');
+  }
   if (encryption === undefined) return signedOnly(retrieval, specification, wrapping, view);
   const wanted = wantedOf(retrieval);
   const { encode, made } = makeEncoder(retrieval, wrapping, view, specification);
@@ -203,7 +212,7 @@ const retrieveWrapped = async (
       ...(asIs ? {} : { encode }),
     })
     .catch((error: unknown) => {
-      throw wrappingFault(error);
+      throw wrappingFault(made.refusal ?? error);
     });
   if (wrapping.authentication !== undefined && wrapping.method === 'EncryptThenMACSign') {
     made.mac = await authenticate(wrapping.authentication, wrapped.material, call);
