@@ -71,12 +71,32 @@ const takeTarget = (state: CallState, field: string, loaded: LoadedObject | unde
 const mayLackTarget = (operation: OperationName, request: Readonly<Record<string, unknown>>): boolean =>
   operation === 'begin-operation' && request['kind'] === 'digest';
 
+/** More objects in one field than any operation has use for. */
+const MAX_LISTED = 256;
+
+interface OtherField {
+  /** The field in the operations table. */
+  readonly row: string;
+  /** The same, or with the place in its list. */
+  readonly field: string;
+  readonly action: string;
+  readonly value: unknown;
+}
+
+/** The fields that name further objects: one a row, or one for each item of a list (`parts.0`, `parts.1`, …). */
+const otherFields = (state: CallState): readonly OtherField[] =>
+  (state.row?.alsoUses ?? []).flatMap(({ field, action, many }): OtherField[] => {
+    const value = state.request[field];
+    if (many !== true || !Array.isArray(value)) return [{ row: field, field, action, value }];
+    return value.slice(0, MAX_LISTED + 1).map((item, index) => ({ row: field, field: `${field}.${index}`, action, value: item }));
+  });
+
 const loadOthers = async (state: CallState, parts: GuardParts, tenant: string): Promise<Fault | undefined> => {
-  for (const { field } of state.row?.alsoUses ?? []) {
-    const named = readRef(field, state.request[field]);
+  for (const { row, field, value } of otherFields(state)) {
+    const named = readRef(field, value);
     if (named.kind === 'refused') return named.fault;
     if (named.kind === 'absent') {
-      if (!isOptionalOther(state.operation, field))
+      if (!isOptionalOther(state.operation, row))
         state.missing ??= { code: 'invalid-field', message: `\`${field}\` is missing.`, field, next: `Give \`${field}\`.` };
       continue;
     }
@@ -111,8 +131,8 @@ const askAll = (state: CallState, parts: GuardParts): Fault | undefined => {
     const refusal = ask(state, parts, OPERATION_TABLE[stand].action, state.target);
     if (refusal !== undefined) return refusal;
   }
-  for (const { field, action } of row.alsoUses ?? []) {
-    if (state.request[field] === undefined || state.request[field] === null) continue;
+  for (const { field, action, value } of row.alsoUses === undefined ? [] : otherFields(state)) {
+    if (value === undefined || value === null) continue;
     const refusal = ask(state, parts, action, state.others[field]);
     if (refusal !== undefined) return refusal;
   }
