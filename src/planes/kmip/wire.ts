@@ -9,7 +9,6 @@ import {
   type Message,
   protocolVersionOf,
   readJson,
-  readMessage,
   readTtlv,
   readXml,
   structure,
@@ -87,10 +86,3 @@ export const refusalMessage = (version: KmipVersion, header: Fields, reason: str
   header,
   items: [{ fields: { ResultStatus: 'OperationFailed', ResultReason: reason, ResultMessage: text } }],
 });
-
-/** Reads a request leniently in what clients get wrong and the standard tolerates: unknown fields are kept aside. @throws CodecError */
-export const readRequest = (item: Item): Message => {
-  const message = readMessage(item);
-  if (message.kind !== 'request') throw new CodecError('BadMessage', 'not a request');
-  return message;
-};

@@ -4,7 +4,7 @@ import { type KmipCall, type KmipHandler, KmipOutcome, refuse } from '../contrac
 // Poll, Cancel, Process and Query Asynchronous Requests. A request belongs to the principal that made it.
 
 /** Who an asynchronous request belongs to. */
-export async function ownerOf(call: Pick<KmipCall, 'call'>): Promise<string> {
+async function ownerOf(call: Pick<KmipCall, 'call'>): Promise<string> {
   const { principal } = await call.call('whoami', {});
   return `${principal.tenant}/${principal.id}`;
 }
