@@ -2,7 +2,6 @@ import {
   type BatchItem,
   CodecError,
   childrenOf,
-  compareVersions,
   type Fields,
   type Item,
   type KmipVersion,
@@ -110,13 +109,6 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
   };
 }
-
-/**
- * Whether the client is told which record its request has. It may be told from 1.4 on, but clients of 1.4 and 2.0 (PyKMIP)
- * cannot read a header that has it: those that do not send a value of their own do not get one.
- */
-const knowsCorrelation = (version: KmipVersion, options: RequestOptions): boolean =>
-  compareVersions(version, '2.1') >= 0 || options.clientCorrelationValue !== undefined;
 
 /** A refusal of the request as a whole. @throws anything that is none */
 function refusedFields(error: unknown, version: KmipVersion): Fields {
