@@ -73,7 +73,10 @@ const groups: Writer = (instances) => {
   return {
     objectGroup: all[0] ?? null,
     attributes: {
-      ...kept(storedKey('~ObjectGroups'), all.length < 2 ? [] : all.map((one) => ({ v: one }))),
+      ...kept(
+        storedKey('~ObjectGroups'),
+        all.slice(1).map((one) => ({ v: one })),
+      ),
       ...indexesKept('ObjectGroup', instances),
     },
   };

@@ -225,7 +225,7 @@ const finish = (draft: Draft, { type, usageDefault, partial }: NewObjectOptions)
   const exportable = partial === true ? draft.fields.exportable : exportableOf(draft);
   if (exportable === false) draft.stored[storedKey('NeverExtractable')] = [{ v: true }];
   const attributes: Record<string, unknown> = { ...draft.stored };
-  if (groups.length > 0) attributes[storedKey('~ObjectGroups')] = draft.groups.map((value) => ({ v: toJson(value) }));
+  if (groups.length > 0) attributes[storedKey('~ObjectGroups')] = groups.map((value) => ({ v: toJson(value) }));
   return {
     ...draft.fields,
     ...(draft.fields.usage === undefined && usageDefault !== undefined ? { usage: usageDefault } : {}),

@@ -89,10 +89,10 @@ const names: Teller = ({ object }) => {
   return namesOf(object).map((text): Fields => ({ NameValue: text, NameType: types.get(text) ?? 'UninterpretedTextString' }));
 };
 
+/** The domain has one group; the further ones are kept beside it. */
 const groups: Teller = ({ object }) => {
-  const all = instancesOf(object.attributes, storedKey('~ObjectGroups')).map(({ v }) => fromJson(v));
-  if (all.length > 0) return all;
-  return object.objectGroup === undefined ? undefined : [object.objectGroup];
+  if (object.objectGroup === undefined) return undefined;
+  return [object.objectGroup, ...instancesOf(object.attributes, storedKey('~ObjectGroups')).map(({ v }) => fromJson(v))];
 };
 
 const links: Teller = ({ object }) =>

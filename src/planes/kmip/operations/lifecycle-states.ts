@@ -1,25 +1,25 @@
 import { enumerationValue, type Fields } from '@aegis/kmip-ttlv';
-import { FaultError, type ManagedObject } from '../../../domain/index.js';
+import { fail, type ManagedObject } from '../../../domain/index.js';
 import { toMs } from '../attributes/new-object.js';
 import { keptOne } from '../attributes/stored-values.js';
 import { targetOf } from '../attributes/target.js';
 import { revocationReasonOf } from '../attributes/vocabulary.js';
-import { type KmipCall, type KmipHandler, refuse } from '../contract.js';
-import { refuseBy } from './lifecycle-create.js';
+import { type KmipHandler, refuse } from '../contract.js';
 
 const answer = (id: string): Fields => ({ UniqueIdentifier: id });
 
-/** KMIP 1.4 §11.20, §11.21: templates have no life. */
-const requireLife = ({ type }: ManagedObject, call: KmipCall): void => {
-  if (type === 'template')
-    throw refuseBy(call.version, 'IllegalOperation', 'InvalidObjectType', 'A template is neither activated nor revoked.');
+/** KMIP 1.4 §11.20: templates have no life. */
+const requireLife = ({ type }: ManagedObject): void => {
+  if (type === 'template') throw fail('wrong-object-type', 'A template is not activated.', { next: 'Name it in a request.' });
 };
 
 /** Activate (KMIP 2.1 §6.1.1, 1.4 §4.19). */
 export const activate: KmipHandler = async (payload, call) => {
   const key = await targetOf(payload, call);
-  const { object } = await call.call('activate', { key });
-  requireLife(object, call);
+  await call.call('activate', { key }, (object) => {
+    requireLife(object);
+    return { key };
+  });
   return answer(key);
 };
 
@@ -97,5 +97,3 @@ export const recover: KmipHandler = async (payload, call) => {
   await call.call('recover', { key });
   return answer(key);
 };
-
-export const hasFault = (error: unknown, code: string): boolean => error instanceof FaultError && error.fault.code === code;
