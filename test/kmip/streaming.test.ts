@@ -170,6 +170,36 @@ describe('streams', () => {
   });
 });
 
+describe('Data of an earlier item (KMIP 2.1 §7.9)', () => {
+  test('by the operation that made it, or by its number in the batch', async () => {
+    const id = await registerKey(client, KEY, { algorithm: 'AES', mask: MASK.encrypt | MASK.decrypt | MASK.mac });
+    const CryptographicParameters = { BlockCipherMode: 'CTR' };
+    const item = (operation: string, payload: Fields) => ({ operation, payload }) as never;
+    const crypt = { UniqueIdentifier: id, CryptographicParameters, IVCounterNonce: IV };
+    const results = await client.batch([
+      item('RNGRetrieve', { DataLength: 40 }),
+      item('Encrypt', { ...crypt, Data: { type: 'Enumeration', value: 'RNGRetrieve' } }),
+      item('Decrypt', { ...crypt, Data: { type: 'Enumeration', value: 'Encrypt' } }),
+      item('Hash', { CryptographicParameters: { HashingAlgorithm: 'SHA_256' }, Data: { type: 'Integer', value: 0 } }),
+      item('MAC', {
+        UniqueIdentifier: id,
+        CryptographicParameters: { CryptographicAlgorithm: 'HMAC_SHA256' },
+        Data: { type: 'Integer', value: -1 },
+      }),
+      item('Hash', { CryptographicParameters: { HashingAlgorithm: 'SHA_256' }, Data: { type: 'Enumeration', value: 'SignSignatureData' } }),
+    ]);
+    const [random, , opened, hashed, mac, missing] = results.map(({ payload }) => payload as Fields);
+    expect(toHex(opened?.['Data'])).toBe(toHex(random?.['Data']));
+    const digest = createHash('sha256')
+      .update(random?.['Data'] as Uint8Array)
+      .digest();
+    expect(toHex(hashed?.['Data'])).toBe(digest.toString('hex'));
+    expect(toHex(mac?.['MACData'])).toBe(createHmac('sha256', KEY).update(digest).digest('hex'));
+    expect(missing).toEqual({});
+    expect(results[5]?.reason).toBe('InvalidField');
+  });
+});
+
 describe('a Correlation Value', () => {
   const begin = async (on: KmipClient, id: string): Promise<Uint8Array> => {
     const begun = await ask(on, 'Encrypt', {

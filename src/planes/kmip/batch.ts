@@ -13,7 +13,7 @@ import {
 import { type Caller, FaultError, type GuardedService } from '../../domain/index.js';
 import { type KmipCall, type KmipConnection, KmipOutcome, type KmipPlane, KmipRefusal, type KmipSettings, refuse } from './contract.js';
 import { messageOf, reasonOf } from './faults.js';
-import { type ItemTrace, identifiersOf, placeholderAfter, resolveIdentifiers } from './placeholder.js';
+import { dataOf, type ItemTrace, identifiersOf, placeholderAfter, resolveIdentifiers } from './placeholder.js';
 import { makeUndo, type Undo } from './undo.js';
 
 /** What runs a batch, whatever wire brought it. */
@@ -154,7 +154,7 @@ export class Batch {
     const payload = this.parts.prepare === undefined ? resolved : await this.parts.prepare(resolved, call);
     const answer = await handler(payload, call);
     this.placeholder = placeholderAfter(operation, answer, this.placeholder);
-    this.trace.push({ operation, ids: identifiersOf(answer) });
+    this.trace.push({ operation, ids: identifiersOf(answer), ...dataOf(answer) });
     this.parts.plane.notifications.happened(operation, payload, answer, this.context.caller);
     return answer;
   }

@@ -15,6 +15,8 @@ interface ReasonOverride {
 
 const CRYPTOGRAPHY: ReadonlySet<string> = new Set(['Encrypt', 'Decrypt', 'Sign', 'SignatureVerify', 'MAC', 'MACVerify']);
 
+const KEYED_CRYPTOGRAPHY: ReadonlySet<string> = new Set([...CRYPTOGRAPHY, 'DeriveKey', 'CreateSplitKey', 'JoinSplitKey']);
+
 const OVERRIDES: readonly ReasonOverride[] = [
   // BL-M-4-21 and BL-M-4-30: an object that Get does not find is Object Not Found; the other operations keep Item Not Found (BL-M-20-30).
   { fault: 'not-found', operations: new Set(['Get', 'Export']), since: '2.0', reason: 'ObjectNotFound' },
@@ -22,6 +24,9 @@ const OVERRIDES: readonly ReasonOverride[] = [
   { fault: 'usage-limit-reached', operations: CRYPTOGRAPHY, reason: 'PermissionDenied' },
   // BL-M-8-21: a name that is taken; 1.x has Invalid Field for it.
   { fault: 'already-exists', since: '2.0', reason: 'NonUniqueNameAttribute' },
+  // KMIP 2.1 §6.1.17, §6.1.14: parameters that the standard has and the key's root of trust does not.
+  { fault: 'unsupported-algorithm', operations: KEYED_CRYPTOGRAPHY, since: '2.0', reason: 'UnsupportedCryptographicParameters' },
+  { fault: 'unsupported-operation', operations: KEYED_CRYPTOGRAPHY, reason: 'FeatureNotSupported' },
   { fault: 'payload-too-large', since: '2.0', reason: 'ServerLimitExceeded' },
   { fault: 'quota-exceeded', since: '2.0', reason: 'ServerLimitExceeded' },
   { fault: 'overloaded', since: '2.0', reason: 'ServerLimitExceeded' },

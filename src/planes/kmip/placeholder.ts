@@ -7,6 +7,8 @@ import { refuse } from './contract.js';
 export interface ItemTrace {
   readonly operation: string;
   readonly ids: readonly string[];
+  /** What a cryptographic operation put out, for Data by Enumeration or Integer (KMIP 2.1 §7.9). */
+  readonly data?: Uint8Array;
 }
 
 /** Payload field that an operation copies into the ID Placeholder: KMIP 1.4 §4 and the descriptions of the operations. */
@@ -48,6 +50,26 @@ export function placeholderAfter(operation: string, payload: Fields, before: str
   }
   const field = COPIED_FROM[operation];
   return field === undefined ? before : (textsOf(payload[field])[0] ?? before);
+}
+
+/** Data of a response: what it encrypted, signed, hashed or drew. */
+export function dataOf(payload: Fields): { readonly data?: Uint8Array } {
+  const data = payload['Data'] ?? payload['MACData'] ?? payload['SignatureData'];
+  return data instanceof Uint8Array ? { data } : {};
+}
+
+/** Data Enumeration (KMIP 2.1 §11.14) → operation. The others are the operation's own name. */
+const DATA_OF: Readonly<Record<string, string>> = { MACMACData: 'MAC', SignSignatureData: 'Sign' };
+
+/** Data of an earlier item: of the last one of that operation, or the nth of the batch, negative ones counted back from this item. */
+function earlierData({ type, value }: VariantLike, trace: readonly ItemTrace[]): Uint8Array {
+  const made = trace.filter(({ data }) => data !== undefined);
+  const found =
+    type === 'Enumeration'
+      ? made.findLast(({ operation }) => operation === (DATA_OF[String(value)] ?? String(value)))
+      : made.at(Number(value));
+  if (found?.data !== undefined) return found.data;
+  throw refuse('InvalidField', 'No earlier item of this batch has such data.');
 }
 
 const PAIR_HALVES: Readonly<Record<string, readonly [operation: string, half: number]>> = {
@@ -98,9 +120,11 @@ export function resolveIdentifiers<T>(payload: T, trace: readonly ItemTrace[], p
   let made: Record<string, unknown> | undefined;
   for (const [name, value] of Object.entries(payload)) {
     const next =
-      NAMES.test(name) && (isVariant(value) || Array.isArray(value))
-        ? resolveOne(value, trace, placeholder)
-        : resolveIdentifiers(value, trace, placeholder, depth + 1);
+      name === 'Data' && depth === 0 && isVariant(value)
+        ? earlierData(value, trace)
+        : NAMES.test(name) && (isVariant(value) || Array.isArray(value))
+          ? resolveOne(value, trace, placeholder)
+          : resolveIdentifiers(value, trace, placeholder, depth + 1);
     if (next !== value) made = { ...(made ?? (payload as Record<string, unknown>)), [name]: next };
   }
   return (made ?? payload) as T;

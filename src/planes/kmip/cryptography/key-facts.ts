@@ -23,7 +23,7 @@ export interface KeyFacts {
 }
 
 /** Facts of the key that a request means; nothing for objects without a key specification, which the key service refuses. */
-export const factsOf = (object: ManagedObject, given: CryptographicParameters | undefined): KeyFacts | undefined => {
+const factsOf = (object: ManagedObject, given: CryptographicParameters | undefined): KeyFacts | undefined => {
   const { spec } = object;
   if (spec === undefined) return undefined;
   return {
