@@ -67,7 +67,7 @@ const USELESS: readonly ObjectType[] = ['secret-data', 'opaque-object', 'split-k
  * The usages of a mask that a key of this kind can have. The mask itself is kept beside them where it says more: KMIP lets a
  * client ask for bits that mean nothing for the key. Unrestricted (2.0) stands for all of them.
  */
-export const usageOfMask = (mask: number, spec: KeySpec | undefined, type: ObjectType): readonly KeyUsage[] => {
+const usageOfMask = (mask: number, spec: KeySpec | undefined, type: ObjectType): readonly KeyUsage[] => {
   if (type === 'certificate-request' || type === 'template') return [];
   const asked = fromUsageMask(mask);
   const all = KEY_SPECS[spec ?? 'secret'].usages;

@@ -18,9 +18,6 @@ const GIVEN_AT_CREATION: ReadonlySet<string> = new Set([
   'ObjectClass',
 ]);
 
-/** The 3.0 attributes that are many of a kind where the table's row says one. */
-export const isVendor = (attribute: KmipAttribute): boolean => attribute.vendor !== undefined;
-
 /** Longest vendor or attribute name, characters: with its prefix it stays a key the service keeps. */
 const MAX_NAME_CHARS = 200;
 

@@ -63,7 +63,7 @@ const LINKS: readonly (readonly [domain: string, linkType: string])[] = [
   ['wrapping-key', 'WrappingKeyLink'],
 ];
 /** Links of 3.0 that 1.x and 2.x have no Link Type for: the domain's type and the attribute. */
-export const THIRD_ERA_LINKS: readonly (readonly [domain: string, attribute: string])[] = [
+const THIRD_ERA_LINKS: readonly (readonly [domain: string, attribute: string])[] = [
   ['certificate-request', 'CertificateRequestLink'],
   ['credential', 'CredentialLink'],
   ['group', 'GroupLink'],
