@@ -193,7 +193,8 @@ type Standing = 'active' | 'ended' | 'unknown';
 async function standingOf(core: Pick<Core, 'storage'>, certificate: X509Certificate): Promise<Standing> {
   const issued = await core.storage.identity.issuedCertificate(fingerprintOf(certificate));
   if (issued === undefined) return 'unknown';
-  return !issued.archived && effectiveState(issued, Date.now()) === 'active' ? 'active' : 'ended';
+  const { object, authorityEnded } = issued;
+  return !authorityEnded && !object.archived && effectiveState(object, Date.now()) === 'active' ? 'active' : 'ended';
 }
 
 const covers = (certificate: X509Certificate, names: readonly string[]): boolean =>

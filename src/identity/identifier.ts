@@ -255,14 +255,16 @@ export const makeIdentifier = (options: IdentifierOptions): Identifier => {
 
   /**
    * A certificate of an authority of this service stands for the principal it was issued for, as long as its object is
-   * active: revoking, archiving or destroying the object ends that at once. What such a certificate says about itself is the
+   * active and its authority not revoked: whatever ends the one or the other ends that at once. What such a certificate says about itself is the
    * word of whoever may issue in its tenant, so subject and alternative names of it never lead to a principal.
    */
   const byCertificate = async (certificate: Extract<Credential, { kind: 'certificate' }>, now: number): Promise<Identified> => {
     const { subject, subjectAltNames } = certificate;
     const fingerprint = certificate.fingerprint.toLowerCase();
     const authentication: Authentication = { method: 'client-certificate', credentialId: fingerprint };
-    const issued = await store.issuedCertificate(fingerprint);
+    const found = await store.issuedCertificate(fingerprint);
+    const issued = found?.object;
+    if (found?.authorityEnded === true) throw ended('credential-revoked');
     if (issued !== undefined && (issued.archived || effectiveState(issued, now) !== 'active')) throw ended('credential-revoked');
     const principalId = issued?.attributes[CERTIFICATE_ATTRIBUTES.principal];
     if (issued !== undefined && typeof principalId === 'string') return { ...(await resolve(issued.tenant, principalId)), authentication };

@@ -1,14 +1,8 @@
-import {
-  CERTIFICATE_ATTRIBUTES,
-  type ManagedObject,
-  type Principal,
-  type StoredCertificateBinding,
-  type StoredToken,
-} from '../domain/index.js';
+import { CERTIFICATE_ATTRIBUTES, type Principal, type StoredCertificateBinding, type StoredToken } from '../domain/index.js';
 import { CoherentCache } from './coherent-cache.js';
 import type { Database } from './database.js';
 import { pageLimit, parseCursor, toPage } from './page-cursor.js';
-import type { IdentityStore } from './ports.js';
+import type { IdentityStore, IssuedCertificate } from './ports.js';
 import { fromBindingRow, fromObjectRow, fromPrincipalRow, fromTokenRow, OBJECT_SELECT, toTokenView } from './rows.js';
 
 const PRINCIPAL_BYTES = 800;
@@ -20,6 +14,7 @@ const LIMITS = { entries: 10_000, bytes: 16 * 1024 * 1024 };
 /** An answer that may be "nothing", so that "nothing" is kept too. */
 interface Found<T> {
   readonly value: T | undefined;
+  readonly unkept?: boolean;
 }
 
 /**
@@ -30,8 +25,9 @@ export interface IdentityCache {
   readonly principals: CoherentCache<Principal>;
   readonly tokens: CoherentCache<StoredToken>;
   readonly bindings: CoherentCache<Found<StoredCertificateBinding>>;
-  /** By fingerprint; each belongs to its object. */
-  readonly issued: CoherentCache<Found<ManagedObject>>;
+  /** By fingerprint; each belongs to its object, and all of them to the authorities seen. */
+  readonly issued: CoherentCache<Found<IssuedCertificate>>;
+  readonly authorities: Set<string>;
   objectChanged(id: string): void;
   principalChanged(id: string): void;
   tokenChanged(id: string): void;
@@ -42,14 +38,17 @@ export const makeIdentityCache = (): IdentityCache => {
   const principals = new CoherentCache<Principal>(LIMITS);
   const tokens = new CoherentCache<StoredToken>(LIMITS);
   const bindings = new CoherentCache<Found<StoredCertificateBinding>>(LIMITS);
-  const issued = new CoherentCache<Found<ManagedObject>>(LIMITS);
+  const issued = new CoherentCache<Found<IssuedCertificate>>(LIMITS);
+  const authorities = new Set<string>();
   return {
     principals,
     tokens,
     bindings,
     issued,
+    authorities,
     objectChanged(id) {
-      issued.invalidate(id);
+      if (authorities.has(id)) issued.clear();
+      else issued.invalidate(id);
     },
     principalChanged(id) {
       bindings.clear();
@@ -102,7 +101,9 @@ const FROM_OBJECT = 'FROM object o LEFT JOIN object_usage u ON u.object_id = o.i
 /** Any tenant: the certificate says who calls, not the other way round. The second condition repeats the predicate of the partial index. */
 const ISSUED = {
   name: 'issued-certificate',
-  text: `SELECT ${OBJECT_SELECT} ${FROM_OBJECT}
+  text: `SELECT ${OBJECT_SELECT}, a.id AS authority_id,
+      (a.revocation IS NOT NULL OR a.state IN ('compromised', 'destroyed', 'destroyed-compromised')) AS authority_ended
+    ${FROM_OBJECT} JOIN object a ON a.id = o.attributes->>'${CERTIFICATE_ATTRIBUTES.issuedBy}' AND a.tenant = o.tenant
     WHERE o.attributes @> $1::jsonb AND o.attributes <> '{}'::jsonb AND o.type = 'certificate' LIMIT 1`,
 };
 const AUTHORITIES = {
@@ -150,10 +151,19 @@ export const makeIdentityStore = (database: Database, cache: IdentityCache): Ide
     const found = await cache.issued.through(
       fingerprint,
       async () => {
+        const known = new Set(cache.authorities);
         const attributes = { [CERTIFICATE_ATTRIBUTES.issued]: true, [CERTIFICATE_ATTRIBUTES.fingerprint]: fingerprint };
-        return { value: (await database.read(ISSUED, [JSON.stringify(attributes)])).map(fromObjectRow)[0] };
+        const [row] = await database.read(ISSUED, [JSON.stringify(attributes)]);
+        if (row === undefined) return { value: undefined };
+        const authority = String(row['authority_id']);
+        cache.authorities.add(authority);
+        const value = { object: fromObjectRow(row), authorityEnded: row['authority_ended'] === true };
+        // Of an authority not known when the reading began, a change meanwhile would not have been noticed.
+        return { value, unkept: !known.has(authority) };
       },
-      ({ value }, keep) => keep(fingerprint, value?.id ?? '', CERTIFICATE_BYTES),
+      ({ value, unkept }, keep) => {
+        if (unkept !== true) keep(fingerprint, value?.object.id ?? '', CERTIFICATE_BYTES);
+      },
     );
     return found?.value;
   };

@@ -71,6 +71,12 @@ export interface ObjectStore {
   count(tenant: string): Promise<number>;
 }
 
+export interface IssuedCertificate {
+  readonly object: ManagedObject;
+  /** Its authority was revoked or destroyed, and with it all that it issued. */
+  readonly authorityEnded: boolean;
+}
+
 export interface IdentityStore {
   principal(tenant: string | undefined, id: string): Promise<Principal | undefined>;
   listPrincipals(tenant: string, filter: { kind?: PrincipalKind }, page: { limit: number; cursor?: string }): Promise<Page<Principal>>;
@@ -88,7 +94,7 @@ export interface IdentityStore {
     subjectAltNames: readonly string[];
   }): Promise<StoredCertificateBinding | undefined>;
   /** The certificate of this fingerprint (SHA-256, lower-case hex) that an authority of this service issued, of any tenant and in any state; cached. */
-  issuedCertificate(fingerprint: string): Promise<ManagedObject | undefined>;
+  issuedCertificate(fingerprint: string): Promise<IssuedCertificate | undefined>;
   /** Certificate objects of every authority of every tenant that is not retired: whose clients a plane lets in. */
   authorities(): Promise<readonly ManagedObject[]>;
   /** True while no principal exists at all (first start). */

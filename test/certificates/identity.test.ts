@@ -83,6 +83,12 @@ describe('a certificate of an authority of the service', () => {
     expect(await present(fingerprint, {}, NOW + 999)).toBe('bank/array');
     expect(await present(fingerprint, {}, NOW + 1_000)).toBe('credential-revoked');
   });
+  it('is nobody when its authority was revoked', async () => {
+    const { memory, issue, present } = makeSubject();
+    const fingerprint = issue();
+    memory.state.authorityEnded = true;
+    expect(await present(fingerprint)).toBe('credential-revoked');
+  });
   it('is nobody when its principal is gone, disabled or of another tenant', async () => {
     const { memory, issue, present } = makeSubject();
     expect(await present(issue({}, { [CA.principal]: 'nobody' }))).toBe('unauthenticated');

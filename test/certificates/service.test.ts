@@ -295,6 +295,17 @@ describe('aegis cert', () => {
     expect(spoke).toBe(true);
     expect(await speaks(identity('client.pem'), identity('client-key.pem'))).toBe(true);
     expect(readFileSync(identity('ca.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(before + 1);
+    // Revoked, it takes everything that it issued with it, on open connections at once and at the next handshake.
+    const open = await connect(join(work, 'late.pem'), join(work, 'late-key.pem'));
+    const second = json<{ items: { id: string; certificateId: string; subject: string }[] }>(['cert', 'ca', 'list']).items[0];
+    ok(['key', 'revoke', second?.id ?? '', '--reason', 'ca-compromise']);
+    await expect(open.request('Locate', { MaximumItems: 1, Attributes: [] } as never)).rejects.toThrow();
+    await open.close();
+    ok(['key', 'revoke', second?.certificateId ?? '', '--reason', 'ca-compromise']);
+    expect(await speaks(join(work, 'late.pem'), join(work, 'late-key.pem'))).toBe(false);
+    expect(ok(['cert', 'crl', '--authority', second?.id ?? ''])).toMatch(/BEGIN X509 CRL/);
+    await vi.waitFor(() => expect(readFileSync(identity('ca.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(before), { timeout: 5_000 });
+    expect(await speaks(identity('client.pem'), identity('client-key.pem'))).toBe(true);
   });
 });
 

@@ -23,6 +23,7 @@ export const makeMemoryIdentity = () => {
     bindings: [] as StoredCertificateBinding[],
     /** Certificates issued here, by fingerprint. */
     issued: new Map<string, ManagedObject>(),
+    authorityEnded: false,
     lookups: 0,
     pageSize: Number.POSITIVE_INFINITY,
   };
@@ -63,7 +64,10 @@ export const makeMemoryIdentity = () => {
           binding.subject === candidate.subject ||
           candidate.subjectAltNames.includes(binding.subjectAltName ?? '\0'),
       ),
-    issuedCertificate: async (fingerprint) => state.issued.get(fingerprint),
+    issuedCertificate: async (fingerprint) => {
+      const object = state.issued.get(fingerprint);
+      return object === undefined ? undefined : { object, authorityEnded: state.authorityEnded };
+    },
     authorities: async () => [],
     isEmpty: async () => state.principals.size === 0,
   };
