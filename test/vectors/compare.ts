@@ -20,6 +20,8 @@ export interface Comparison {
   readonly bindings: Bindings;
   readonly place: Omit<Place, 'path'>;
   readonly differences: Difference[];
+  /** Identifier of the object that the batch item is about. */
+  readonly about?: string | undefined;
 }
 
 const show = (item: Item | undefined): string => {
@@ -43,7 +45,7 @@ export function compareItems(expected: Item, got: Item, path: string, comparison
   else if (leniency === 'vendor') sameFrame(expected, got) || differ();
   else if (leniency === 'present') comparePresence(expected, got, path, comparison);
   else if (expected.type === ItemType.Structure) compareChildren(expected, got, path, comparison);
-  else if (!sameValue(expected, got, leniency === 'bound', comparison.bindings)) differ();
+  else if (!sameValue(expected, got, leniency === 'bound', comparison)) differ();
 }
 
 function sameFrame(expected: Item, got: Item): boolean {
@@ -51,10 +53,11 @@ function sameFrame(expected: Item, got: Item): boolean {
   return wanted.length === given.length && wanted[0] === given[0] && wanted[1] === given[1];
 }
 
-function sameValue(expected: Item, got: Item, bound: boolean, bindings: Bindings): boolean {
+function sameValue(expected: Item, got: Item, bound: boolean, { bindings, about }: Comparison): boolean {
   if (expected.type === ItemType.DateTime || expected.type === ItemType.DateTimeExtended) return sameTime(expected, got, bindings);
   const name = placeholderOf(expected);
-  if (name !== undefined) return bindPlaceholder(name, got, bindings);
+  // A file has one name for the digests of all its objects.
+  if (name !== undefined) return bindPlaceholder(name === '$DIGEST_VALUE' ? `${name} of ${about}` : name, got, bindings);
   if (got.value instanceof Uint8Array && expected.value instanceof Uint8Array) {
     const [wanted, actual] = [Buffer.from(expected.value).toString('hex'), Buffer.from(got.value).toString('hex')];
     if (!bound || actual.length === 0) return wanted === actual;

@@ -68,7 +68,8 @@ const operationsOf = (message: Item): string => batchOf(message).map(operationOf
 function compareMessages(one: OfficialCase, sent: Item, expected: Item, got: Item, run: CaseRun): Difference[] {
   const differences: Difference[] = [];
   const root = showTag(expected.tag);
-  const context = (request: Item | undefined, subject: Subject): Comparison => ({
+  const context = (request: Item | undefined, subject: Subject, about?: string): Comparison => ({
+    about,
     bindings: run.bindings,
     place: { family: one.family, operation: operationOf(request), request, subject },
     differences,
@@ -93,7 +94,7 @@ function compareMessages(one: OfficialCase, sent: Item, expected: Item, got: Ite
     const ids = identifiersOf(give);
     learn(request, ids, run.objects);
     const about = identifiersOf(request)[0] ?? placeholder ?? ids[0];
-    compareItems(want, give, path, context(request, run.objects.get(about ?? '') ?? nothing));
+    compareItems(want, give, path, context(request, run.objects.get(about ?? '') ?? nothing, about));
     placeholder = ids[0] ?? placeholder;
   }
   return differences;
