@@ -46,10 +46,11 @@ export interface Pkcs11Server {
   status(): Pkcs11Status;
   /** Resolves once a door is connected and listens on every socket; rejects with what it reports. */
   untilListening(timeoutMs: number): Promise<void>;
-  /** Finishes calls in progress, lets the door go or wait, and ends; sessions stay with the door for the next start. */
-  stop(): Promise<void>;
-  /** Tells the door to end, whoever is connected. */
-  endDoor(): void;
+  /**
+   * Finishes calls in progress, lets the door go or wait, and ends; sessions stay with the door for the next start.
+   * `abruptly`: breaks off as a killed process does.
+   */
+  stop(how?: 'in-order' | 'abruptly'): Promise<void>;
 }
 
 /** Requests of one client being worked on; more wait in the socket. */
@@ -95,7 +96,7 @@ const parseHello = (line: string): ClientHello | DoorHello | StatusHello | undef
 export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pkcs11Server> => {
   const { parts, sockets, innerPath } = options;
   const clients = new Map<Socket, Connection>();
-  const sockets_ = new Set<Socket>();
+  const open = new Set<Socket>();
   let door: DoorLink | undefined;
   let listening: ReadonlySet<string> = new Set();
   let problem: string | undefined;
@@ -126,6 +127,7 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
         }
       }
     });
+    socket.on('end', () => socket.end());
     socket.on('close', () => {
       if (door?.socket === socket) door = undefined;
     });
@@ -155,6 +157,9 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
       tooLarge: (code) => void socket.write(toErrorFrame(code, CKR.DATA_LEN_RANGE)),
     });
     socket.on('data', (chunk: Buffer) => reader.push(chunk));
+    socket.on('end', () => {
+      if (!stopping) socket.end();
+    });
     socket.on('close', () => {
       clients.delete(socket);
       // A service that ends leaves the sessions to the next start; a client that ends takes them with it.
@@ -176,10 +181,13 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
     })),
   });
 
-  const server: Server = createServer((socket) => {
-    sockets_.add(socket);
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
     socket.on('error', () => undefined);
-    socket.on('close', () => sockets_.delete(socket));
+    socket.on('close', () => open.delete(socket));
+    socket.on('end', () => {
+      if (!clients.has(socket)) socket.end();
+    });
     readHello(socket, (line, rest) => {
       const hello = parseHello(line);
       if (hello === undefined || stopping) socket.destroy();
@@ -193,9 +201,15 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
     [...clients.values()].map((one) => one.state.id),
   );
 
-  const idle = async (): Promise<void> => {
+  const leaveInOrder = async (): Promise<void> => {
+    if (door !== undefined) order(door.socket, { order: 'service-stopping' });
+    for (const socket of clients.keys()) socket.write(toControl(CONTROL.leaving));
     const deadline = Date.now() + STOP_WAIT_MS;
-    while (Date.now() < deadline && [...clients.values()].some((one) => one.busy() > 0)) await pause(POLL_MS);
+    const working = () => [...clients].some(([socket, one]) => !socket.readableEnded || one.busy() > 0);
+    while (Date.now() < deadline && working()) await pause(POLL_MS);
+    await Promise.all(
+      [...open].map((socket) => new Promise<void>((resolve) => socket.end(() => resolve()) && setTimeout(resolve, POLL_MS))),
+    );
   };
 
   return {
@@ -208,20 +222,13 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
         await pause(POLL_MS);
       }
     },
-    stop: async () => {
+    stop: async (how = 'in-order') => {
       stopping = true;
       leftovers.stop();
-      if (door !== undefined) order(door.socket, { order: 'service-stopping' });
-      await idle();
-      await Promise.all(
-        [...sockets_].map((socket) => new Promise<void>((resolve) => socket.end(() => resolve()) && setTimeout(resolve, POLL_MS))),
-      );
-      for (const socket of sockets_) socket.destroy();
+      if (how === 'in-order') await leaveInOrder();
+      for (const socket of open) socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
       rmSync(innerPath, { force: true });
-    },
-    endDoor: () => {
-      if (door !== undefined) order(door.socket, { order: 'end' });
     },
   };
 };

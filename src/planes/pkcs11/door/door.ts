@@ -109,7 +109,7 @@ class Client {
 
   #connect(): void {
     if (this.#ended) return;
-    const upstream = connect(this.#innerPath);
+    const upstream = connect({ path: this.#innerPath, allowHalfOpen: true });
     this.#upstream = upstream;
     const reader = new FrameReader({
       frame: ({ code, bytes, body }) => (code === 0 ? this.#control(controlType(bytes), body) : this.#response(code, bytes)),
@@ -128,6 +128,7 @@ class Client {
     });
     upstream.on('data', (chunk: Buffer) => reader.push(chunk));
     upstream.on('error', () => undefined);
+    upstream.on('end', () => upstream.end());
     upstream.on('close', () => this.#lost(upstream));
   }
 
@@ -135,7 +136,10 @@ class Client {
     if (type === CONTROL.remember) this.#records.push(body.toString('base64'));
     else if (type === CONTROL.reset) this.#records = [];
     else if (type === CONTROL.again) this.#again(body);
-    else if (type === CONTROL.ready) {
+    else if (type === CONTROL.leaving) {
+      this.#ready = false;
+      this.#upstream?.end();
+    } else if (type === CONTROL.ready) {
       this.#ready = true;
       const waiting = this.#waiting;
       this.#waiting = [];
@@ -230,15 +234,18 @@ export class Door {
   readonly #clients = new Set<Client>();
   #link: Socket | undefined;
   #endWhenIdle = false;
+  #ended = false;
+  readonly #timer: NodeJS.Timeout;
   #aloneSince: number | undefined = Date.now();
 
   constructor(options: DoorOptions) {
     this.#options = options;
     this.#connect();
-    setInterval(() => this.#look(), 1_000);
+    this.#timer = setInterval(() => this.#look(), 1_000);
   }
 
   #connect(): void {
+    if (this.#ended) return;
     const link = connect(this.#options.innerPath);
     let text = '';
     link.on('connect', () => {
@@ -322,6 +329,10 @@ export class Door {
   }
 
   end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    this.#link?.destroy();
     for (const [path, { server }] of this.#servers) {
       server.close();
       rmSync(path, { force: true });

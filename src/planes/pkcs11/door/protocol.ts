@@ -55,6 +55,8 @@ export const CONTROL = {
   remember: 2,
   /** Forget all records; the next ones say everything again. */
   reset: 3,
+  /** The service ends: send nothing more, and say so by ending your side; what was sent too late comes back as `again`. */
+  leaving: 7,
   /** The service ends and has not looked at this request, whose frame is the body: it is for the next start. */
   again: 6,
   /** The answer to the request of this code may be given again while nothing but questions is asked. */
