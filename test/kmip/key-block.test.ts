@@ -25,7 +25,9 @@ const openssl = (args: readonly string[], input: Uint8Array): Buffer =>
 
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const dsa = generateKeyPairSync('dsa', { modulusLength: 1024, divisorLength: 160 });
-const dh = generateKeyPairSync('dh', { group: 'modp14' });
+const dh = (generateKeyPairSync as unknown as (type: string, options: object) => { privateKey: KeyObject; publicKey: KeyObject })('dh', {
+  group: 'modp14',
+});
 const pairOn = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve });
 const edwards = (name: string) => (generateKeyPairSync as unknown as (n: string) => { privateKey: KeyObject; publicKey: KeyObject })(name);
 
