@@ -23,6 +23,8 @@ const ANY_USAGE = '2.5.29.37.0';
 const MAX_CHAIN = 8;
 const MAX_VERIFIED = 10_000;
 const NO_CREDENTIAL: Credential = { kind: 'none' };
+/** A certificate that has ended is not the same as none, which a password in the header might make up for: the guard refuses this one. */
+const ENDED: Credential = { kind: 'bearer', token: '' };
 
 /** What a connection is known by; asked again for every request, because a certificate ends while a connection lasts. */
 export interface ConnectionIdentity {
@@ -55,7 +57,7 @@ export function makeIdentityCheck(options: () => IdentityOptions): IdentityCheck
       if (socket.isSessionReused() && !verified.has(client.credential.fingerprint)) return undefined;
       if (!ekuHolds(certificate, options().eku)) return undefined;
       const identity = identityOf(client, certificate, options);
-      if (identity.credential().kind === 'none') return undefined;
+      if (identity.credential() === ENDED) return undefined;
       remember(client.credential.fingerprint);
       return identity;
     },
@@ -66,7 +68,7 @@ export function makeIdentityCheck(options: () => IdentityOptions): IdentityCheck
 function identityOf(client: ClientCertificate, certificate: X509Certificate, options: () => IdentityOptions): ConnectionIdentity {
   const known = { fingerprint: client.credential.fingerprint, serialNumber: certificate.serialNumber };
   return {
-    credential: () => (options().isRevoked?.(known) === true ? NO_CREDENTIAL : (credentialAt(client, Date.now()) ?? NO_CREDENTIAL)),
+    credential: () => (options().isRevoked?.(known) === true ? ENDED : (credentialAt(client, Date.now()) ?? ENDED)),
   };
 }
 

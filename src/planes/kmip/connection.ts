@@ -36,7 +36,9 @@ export class KmipServerConnection implements KmipSession {
   private running = false;
   private ending = false;
   private partial: NodeJS.Timeout | undefined;
-  private readonly gone = new AbortController();
+  /** Aborts what runs, when the client is gone or it takes too long; one for many requests, because making signals costs more than most of them. */
+  private cut = new AbortController();
+  private readonly clock: NodeJS.Timeout;
   /** Requests of ours to the client (Notify, Put, Query), in order. */
   private readonly asked: { resolve(bytes: Uint8Array): void; reject(error: Error): void; timer: NodeJS.Timeout }[] = [];
 
@@ -46,6 +48,7 @@ export class KmipServerConnection implements KmipSession {
     this.parts = parts;
     this.source = socket.remoteAddress ?? 'local';
     this.frames = makeFrameReader(parts.limits.messageBytes);
+    this.clock = setTimeout(() => this.tooLong(), parts.limits.requestTimeoutMs).unref();
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     if (parts.limits.idleTimeoutMs > 0) socket.setTimeout(parts.limits.idleTimeoutMs, () => socket.destroy());
@@ -117,6 +120,14 @@ export class KmipServerConnection implements KmipSession {
     void this.run();
   }
 
+  /** The request that runs has had its time; a connection that only waits is none the worse. */
+  private tooLong(): void {
+    if (!this.running) return;
+    const { cut } = this;
+    this.cut = new AbortController();
+    cut.abort();
+  }
+
   private answered(message: Uint8Array): void {
     const next = this.asked.shift();
     if (next === undefined) {
@@ -154,10 +165,12 @@ export class KmipServerConnection implements KmipSession {
   }
 
   private async answer(message: Uint8Array): Promise<boolean> {
-    const timeout = AbortSignal.timeout(this.parts.limits.requestTimeoutMs);
-    const bytes = await this.parts.exchange(message, 'ttlv', this, AbortSignal.any([timeout, this.gone.signal]));
+    this.clock.refresh();
+    const bytes = await this.parts.exchange(message, 'ttlv', this, this.cut.signal);
+    // Keys and passwords travel in messages: what was read and what was sent does not stay in memory.
+    message.fill(0);
     if (bytes === undefined) return false;
-    if (!this.socket.destroyed && !this.socket.write(bytes)) await this.drained();
+    if (!this.socket.destroyed && !this.socket.write(bytes, () => bytes.fill(0))) await this.drained();
     return true;
   }
 
@@ -179,7 +192,8 @@ export class KmipServerConnection implements KmipSession {
   private closed(): void {
     clearTimeout(this.partial);
     this.waiting.length = 0;
-    this.gone.abort();
+    clearTimeout(this.clock);
+    this.cut.abort();
     for (const { reject, timer } of this.asked.splice(0)) {
       clearTimeout(timer);
       reject(new Error('the connection was closed'));

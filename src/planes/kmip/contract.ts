@@ -50,7 +50,7 @@ export interface KmipConnection {
   readonly exchangesRoles: boolean;
   /** Sends a request to a peer that serves and gives its answer; answers come in order. */
   ask?(bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
-  /** Set Defaults and Set Constraints that were given for this connection only, by operation name. */
+  /** What the plane remembers about the connection for a moment, by name; lost with it. */
   readonly memory: Map<string, unknown>;
 }
 

@@ -92,6 +92,5 @@ export function credentialOf(connection: Credential, options: Pick<RequestOption
       throw refuse('AuthenticationNotSuccessful', 'This server does not know such a credential.');
     return reader(value as Fields, tickets);
   });
-  // The validity of the certificate ends while a connection lasts: then the header alone does not carry on.
   return { kind: 'message', presented, ...(connection.kind === 'certificate' ? { certificate: connection } : {}) };
 }

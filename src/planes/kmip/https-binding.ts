@@ -62,7 +62,9 @@ export function makeHttpsBinding(parts: HttpsBindingParts): (request: IncomingMe
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([AbortSignal.timeout(parts.limits.requestTimeoutMs), gone.signal]);
     const answer = await parts.exchange(body, encoding, session, signal);
+    body.fill(0);
     if (answer === undefined) return refuse(request, response, 400);
+    response.once('finish', () => answer.fill(0));
     response.writeHead(200, { 'content-type': TYPES[encoding], 'content-length': answer.length, 'cache-control': 'no-store' }).end(answer);
   };
   return (request, response) => {
@@ -104,5 +106,8 @@ async function readBody(request: IncomingMessage, limitBytes: number): Promise<U
     chunks.push(chunk);
   }
   const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  if (chunks.length === 1 && only !== undefined) return only;
+  const whole = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return whole;
 }

@@ -14,12 +14,14 @@ const PATIENCE_MS = 2_000;
 const LATER = Symbol('later');
 
 const mayWait = (items: readonly RequestItem[]): boolean =>
-  items.every((item) => typeof item.operation === 'string' && !ALWAYS_NOW.has(item.operation));
+  items.every((item) => typeof item.operation === 'string' && item.unreadable === undefined && !ALWAYS_NOW.has(item.operation));
 
 /** Runs a request's items: synchronously, or in the background where the client insists, or may wait and it takes long. */
-export async function runItems(parts: BatchParts, context: BatchContext, items: readonly RequestItem[]): Promise<readonly BatchItem[]> {
+export async function runItems(parts: BatchParts, context: BatchContext, given: readonly RequestItem[]): Promise<readonly BatchItem[]> {
   const { asynchronous } = context.options;
-  if (asynchronous === 'Prohibited' || !mayWait(items)) return new Batch(parts, context, items.length).run(items);
+  if (asynchronous === 'Prohibited' || !mayWait(given)) return new Batch(parts, context, given.length).run(given);
+  // The bytes of the request are overwritten once it is answered.
+  const items = structuredClone(given);
   // The connection may be gone when the work is done.
   const { signal: _, ...caller } = context.caller;
   const detached = { ...context, caller };

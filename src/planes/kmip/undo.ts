@@ -27,18 +27,22 @@ export interface Undo {
 /** Operations that make an object whose view they answer. */
 const MAKERS: ReadonlySet<OperationName> = new Set<OperationName>([
   ...(['create-key', 'create-key-pair', 'register', 'import-key', 'unwrap', 'derive', 'agree', 'encapsulate', 'decapsulate'] as const),
-  ...(['re-key', 'issue-certificate', 'renew-certificate'] as const),
+  ...(['re-key', 'issue-certificate', 'renew-certificate', 'split-key', 'join-key'] as const),
 ]);
 /** Operations that change the object named by `key`, and possibly ones linked to it. */
 const CHANGERS: ReadonlySet<OperationName> = new Set<OperationName>([
   ...(['update-object', 'activate', 'revoke', 'archive', 'recover', 're-key', 'renew-certificate', 'cancel-destroy'] as const),
+  // The base gets a link.
+  ...(['derive', 'agree'] as const),
 ]);
 
 /** Destroyed material does not return: within a batch that may be undone a destroy is only scheduled, and done when the batch succeeds. */
 const HELD_BACK_MS = 60 * 60_000;
 
 const madeIds = (response: unknown): string[] => {
-  const { object, objectId, publicKeyId, certificateId, id } = response as Record<string, unknown>;
+  const { object, objectId, publicKeyId, certificateId, id, items } = response as Record<string, unknown>;
+  // A split key's parts.
+  if (Array.isArray(items)) return items.flatMap(madeIds);
   const own = (object as ManagedObject | undefined)?.id ?? objectId ?? id;
   return [own, publicKeyId, certificateId].filter((one): one is string => typeof one === 'string');
 };

@@ -1,7 +1,8 @@
 import { type KmipHandler, refuse } from '../contract.js';
+import { recognise } from '../recognise.js';
 
 const ping: KmipHandler = async (_payload, call) => {
-  await call.call('whoami', {});
+  await recognise(call);
   return {};
 };
 

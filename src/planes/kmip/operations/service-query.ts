@@ -10,12 +10,13 @@ import {
   versionOf,
 } from '@aegis/kmip-ttlv';
 import type { KmipCall, KmipHandler } from '../contract.js';
+import { recognise } from '../recognise.js';
 
 // Query and Discover Versions: what the server can, derived from its tables and handlers.
 
 /** KMIP 1.4 §4.26: no list asks for all, newest first; a list for what both speak, in the server's order of preference. */
 export const discoverVersions: KmipHandler = async (payload, call) => {
-  await call.call('whoami', {});
+  await recognise(call);
   const asked = (payload['ProtocolVersion'] ?? []) as readonly Fields[];
   const wanted = new Set(asked.map((one) => versionOf(Number(one['ProtocolVersionMajor']), Number(one['ProtocolVersionMinor']))));
   const spoken = KMIP_VERSIONS.filter((version) => call.plane.versions.includes(version) && (asked.length === 0 || wanted.has(version)));
@@ -132,9 +133,27 @@ const ANSWERS: Readonly<Record<string, (call: KmipCall) => Fields | Promise<Fiel
   QueryCredentialInformation: () => ({}),
 };
 
+/** What only the version, the handlers and the settings decide is worked out once. */
+const FIXED: ReadonlySet<string> = new Set(['QueryOperations', 'QueryObjects', 'QueryProfiles', 'QueryCapabilities']);
+const fixed = new WeakMap<object, Map<string, Fields>>();
+
+function answerOf(name: string | number, call: KmipCall): Fields | Promise<Fields> {
+  const answer = ANSWERS[name];
+  if (answer === undefined || !FIXED.has(String(name))) return answer?.(call) ?? {};
+  let known = fixed.get(call.plane);
+  if (known === undefined) {
+    known = new Map();
+    fixed.set(call.plane, known);
+  }
+  const key = `${call.version} ${name}`;
+  const made = known.get(key) ?? (answer(call) as Fields);
+  known.set(key, made);
+  return made;
+}
+
 export const query: KmipHandler = async (payload, call) => {
-  await call.call('whoami', {});
+  await recognise(call);
   const functions = new Set((payload['QueryFunction'] ?? []) as readonly (string | number)[]);
-  const found = await Promise.all([...functions].map((name) => ANSWERS[name]?.(call) ?? {}));
+  const found = await Promise.all([...functions].map((name) => answerOf(name, call)));
   return Object.assign({}, ...found) as Fields;
 };
