@@ -68,6 +68,12 @@ const SETUPS: Partial<Record<OperationName, Setup>> = {
     const request = { unwrappingKey: kek.object.id, wrapped, algorithm: 'aes-kwp', type: 'symmetric-key', spec: 'aes-256', format: 'raw' };
     return { id: kek.object.id, request };
   },
+  'unwrap-data': async (alice) => {
+    const kek = await alice('create-key', { spec: 'aes-256', activate: true, usage: ['wrap', 'unwrap'] });
+    const key = await alice('create-key', { spec: 'aes-256', exportable: true });
+    const { wrapped } = await alice('wrap', { key: key.object.id, wrappingKey: kek.object.id, algorithm: 'aes-kwp' });
+    return { id: kek.object.id, request: { unwrappingKey: kek.object.id, wrapped, algorithm: 'aes-kwp' } };
+  },
   'get-object': onAes(),
   'get-public-key': onPair({}),
   'key-evidence': onAes(),

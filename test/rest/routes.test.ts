@@ -18,6 +18,7 @@ const WITHOUT_ROUTE: Readonly<Record<string, string>> = {
   'get-creation-rules': 'KMIP structures that only KMIP reads.',
   'set-creation-rules': 'KMIP structures that only KMIP reads.',
   'log-message': 'A client of KMIP speaks to the audit trail; REST clients have logs of their own.',
+  'unwrap-data': 'KMIP wraps keys in encodings of its own; what REST unwraps becomes a key and does not come out.',
   'split-key': 'Parts of split keys are objects of KMIP: REST shows keys.',
   'join-key': 'Parts of split keys are objects of KMIP: REST shows keys.',
 };
