@@ -187,4 +187,39 @@ describe('Create and Join Split Key', () => {
     const parts = await split(id, 3, 2, 'PolynomialSharingGF2_8', { SplitKeyPolynomial: 'Polynomial_283' }, newest);
     expect(await material(newest, await joined([parts[0] as string, parts[2] as string], {}, newest))).toBe(toHex(KEY));
   });
+
+  test('Undo takes parts, joined and derived keys back, and the links they left', async () => {
+    const id = await registerKey(client, KEY, {
+      algorithm: 'AES',
+      mask: MASK.encrypt | MASK.derive,
+    });
+    const everything = async () => (await ask(client, 'Locate', {}))['UniqueIdentifier'];
+    const before = await everything();
+    const item = (operation: string, payload: Fields) => ({ operation, payload }) as never;
+    const results = await client.batch(
+      [
+        item('CreateSplitKey', {
+          ObjectType: 'SplitKey',
+          UniqueIdentifier: id,
+          SplitKeyParts: 2,
+          SplitKeyThreshold: 2,
+          SplitKeyMethod: 'XOR',
+          Attributes: [],
+        }),
+        item('DeriveKey', {
+          ObjectType: 'SymmetricKey',
+          UniqueIdentifier: [id],
+          DerivationMethod: 'HASH',
+          DerivationParameters: { CryptographicParameters: { HashingAlgorithm: 'SHA_256' } },
+          Attributes: AES128,
+        }),
+        item('Get', { UniqueIdentifier: '00000000-0000-4000-8000-000000000000' }),
+      ],
+      { BatchErrorContinuationOption: 'Undo' },
+    );
+    expect(results.map(({ status }) => status)).toEqual(['OperationUndone', 'OperationUndone', 'OperationFailed']);
+    expect(await everything()).toEqual(before);
+    const { Attributes } = await ask(client, 'GetAttributes', { UniqueIdentifier: id, AttributeReference: [{ name: 'Link' }] });
+    expect(Attributes).toEqual([]);
+  });
 });
