@@ -126,8 +126,8 @@ const REPAIRS: readonly Repair[] = [
 
 /** White space that a line break in the official document left inside an attribute name (v1.0: `Unique   Identifier`). */
 const straightenNames = (text: string): string =>
-  text.replace(/<AttributeName\s+type="TextString"\s+value="([^"]*)"/g, (_, name: string) =>
-    attributeName(name.replace(/\s+/g, ' ')).slice(0, -2),
+  text.replace(/<AttributeName\s+type="TextString"\s+value="([^"]*)"\s*\/>/g, (_, name: string) =>
+    attributeName(name.replace(/\s+/g, ' ')),
   );
 
 function xmlFiles(folder: string): string[] {
