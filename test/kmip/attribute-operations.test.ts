@@ -63,9 +63,10 @@ describe('reading', () => {
     }
   });
 
-  test('attributes come in the order asked for, each once', async () => {
+  test('attributes come in the order asked for; the same one twice is refused', async () => {
     const id = await createKey(current);
-    const names = ['State', 'Name', 'ObjectType', 'State', 'CryptographicLength'];
+    const names = ['State', 'Name', 'ObjectType', 'CryptographicLength'];
+    expect(await outcome(attributesOf(current, id, 'State', 'ObjectType', 'State'))).toBe('InvalidMessage');
     expect((await attributesOf(current, id, ...names)).map(({ name }) => name)).toEqual(['State', 'ObjectType', 'CryptographicLength']);
   });
 

@@ -249,6 +249,8 @@ describe('uses, leases and checks', () => {
     expect(lease['LeaseTime']).toBe(3600);
     expect(lease['LastChangeDate']).toBe(await single(old, id, 'LastChangeDate'));
     expect(await single(old, id, 'LeaseTime')).toBe(3600);
+    await ask(old, 'Revoke', { UniqueIdentifier: id, RevocationReason: { RevocationReasonCode: 'KeyCompromise' } });
+    expect(await outcome(ask(old, 'ObtainLease', { UniqueIdentifier: id }))).toBe('PermissionDenied');
   });
 
   test('Check compares the mask', async () => {

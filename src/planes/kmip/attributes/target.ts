@@ -5,7 +5,8 @@ import { type Fields, type KmipCall, refuse } from '../contract.js';
 
 type Call = Pick<KmipCall, 'placeholder'>;
 
-const missing = () => refuse('ItemNotFound', 'No Unique Identifier is given and the ID Placeholder is empty.');
+/** Test Cases 1.1, 15.2. */
+const missing = () => refuse('InvalidField', 'No Unique Identifier is given and the ID Placeholder is empty.');
 const noSuch = () => refuse('ObjectNotFound', 'The Unique Identifier names no object.');
 
 const fromPlaceholder = (call: Call): string => {
@@ -17,7 +18,7 @@ const fromPlaceholder = (call: Call): string => {
 /**
  * The text that a value of type Unique Identifier means: itself, the ID Placeholder where it is absent or its Enumeration, the
  * text of a 3.0 Reference.
- * @throws KmipRefusal Item Not Found
+ * @throws KmipRefusal Invalid Field
  */
 export const identifierOf = (value: unknown, call: Call): string => {
   if (value === undefined || value === '' || value === 'IDPlaceholder') return fromPlaceholder(call);
@@ -49,7 +50,7 @@ const byName = async (name: string, call: Pick<KmipCall, 'call'>): Promise<strin
 
 /**
  * The id of the object that a payload means: its Unique Identifier (or another field of that type), else the ID Placeholder.
- * @throws KmipRefusal Item Not Found or Object Not Found
+ * @throws KmipRefusal Invalid Field or Object Not Found
  */
 export const targetOf = async (
   payload: Fields,

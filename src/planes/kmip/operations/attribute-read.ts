@@ -1,7 +1,7 @@
 import type { AttributeReference, Fields, KmipAttribute } from '@aegis/kmip-ttlv';
 import { attributesOfObject } from '../attributes/of-object.js';
 import { targetOf } from '../attributes/target.js';
-import type { KmipHandler } from '../contract.js';
+import { type KmipHandler, refuse } from '../contract.js';
 
 // Get Attributes and Get Attribute List (KMIP 2.1 §6.1.20, §6.1.21; 1.4 §4.12, §4.13).
 
@@ -19,17 +19,23 @@ const isMeant = (attribute: KmipAttribute, { name, vendor, index, linkType }: At
   return linkType === undefined || (attribute.value as Fields | undefined)?.['LinkType'] === linkType;
 };
 
+/** "The same attribute name SHALL NOT be present more than once in a request": Invalid Message (KMIP 1.4 §4.12, table 339). */
+const checkOnce = (references: readonly AttributeReference[]): void => {
+  const said = references.map(({ name, vendor, linkType }) => JSON.stringify([vendor ?? null, name, linkType ?? null]));
+  if (new Set(said).size < said.length) throw refuse('InvalidMessage', 'The same attribute is asked for twice.');
+};
+
 /** Get Attributes: what is there of what is asked for; an attribute that is not there is no error. */
 export const getAttributes: KmipHandler = async (payload, call) => {
   const key = await targetOf(payload, call);
   const references = payload['AttributeReference'] as readonly AttributeReference[] | undefined;
+  checkOnce(references ?? []);
   const all = attributesOfObject(await call.call('get-object', { key }), call.version);
   const meant =
     references === undefined || references.length === 0
       ? all
       : references.flatMap((one) => all.filter((attribute) => isMeant(attribute, one)));
-  // "If the same attribute name is specified more than once, it is returned only once" (KMIP 1.4 §4.12)
-  return { UniqueIdentifier: key, Attributes: [...new Set(meant)].map(shown) };
+  return { UniqueIdentifier: key, Attributes: meant.map(shown) };
 };
 
 /** Get Attribute List. */

@@ -1,6 +1,6 @@
 import type { Fields, Value } from '@aegis/kmip-ttlv';
 import { fromUsageMask, toUsageMask } from '@aegis/rot-spi/vocabulary';
-import type { ManagedObject } from '../../../domain/index.js';
+import { fail, type ManagedObject } from '../../../domain/index.js';
 import { DEFAULT_LEASE_SECONDS } from '../attributes/of-object.js';
 import { storedOne } from '../attributes/stored-values.js';
 import { targetOf } from '../attributes/target.js';
@@ -50,10 +50,18 @@ export const check: KmipHandler = async (payload, call) => {
   return { UniqueIdentifier: key } as Fields;
 };
 
+/** States in which no client should go on with what it has of the object (Test Cases 1.1, 9.5). */
+const NO_LEASE: readonly ManagedObject['state'][] = ['compromised', 'destroyed', 'destroyed-compromised'];
+
 /** Obtain Lease (KMIP 2.1 §6.1.35, 1.4 §4.17). */
 export const obtainLease: KmipHandler = async (payload, call) => {
   const key = await targetOf(payload, call);
-  const { object } = await call.call('update-object', { key, lease: { seconds: DEFAULT_LEASE_SECONDS } });
+  const lease = { key, lease: { seconds: DEFAULT_LEASE_SECONDS } };
+  const { object } = await call.call('update-object', lease, ({ state }) => {
+    if (NO_LEASE.includes(state))
+      throw fail('permission-denied', `No lease is given on an object that is ${state}.`, { next: 'Use its replacement.' });
+    return lease;
+  });
   return {
     UniqueIdentifier: key,
     LeaseTime: DEFAULT_LEASE_SECONDS,
