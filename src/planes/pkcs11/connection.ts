@@ -21,6 +21,7 @@ export interface ConnectionOptions {
   readonly id: string;
   readonly send: (frame: Buffer) => void;
   readonly remember: (event: MemoryEvent) => void;
+  readonly offerRandom: (session: number, bytes: Uint8Array) => void;
 }
 export interface Connection {
   readonly state: ConnectionState;
@@ -83,6 +84,7 @@ const makeContext = (options: ConnectionOptions, connection: ConnectionState): C
     parts,
     connection,
     remember: options.remember,
+    offerRandom: options.offerRandom,
     call: async (slot, operation, request, overrides) =>
       value(await run(operation, request, { credential: credentialOf(connection, slot) }), overrides),
     callPublic: async (slot, operation, request, overrides) => {

@@ -55,6 +55,8 @@ export interface Session {
   readonly slot: Slot;
   readonly writable: boolean;
   readonly operations: Map<OperationKind, ActiveOperation>;
+  /** When random bytes were last asked for, ms. */
+  randomAt: number;
   /** Calls of one session run one after the other. */
   tail: Promise<void>;
   closed: boolean;
@@ -113,6 +115,8 @@ export interface CallContext {
   readonly connection: ConnectionState;
   /** Notes a change that outlives the service process: see restoration.ts. */
   readonly remember: (event: MemoryEvent) => void;
+  /** Random bytes the guard gave this session beyond what was asked for, so that the next requests need no call each. */
+  readonly offerRandom: (session: number, bytes: Uint8Array) => void;
   /** The one way to the key service: through the guard, as who the slot's login says. Throws Rv. */
   call<O extends OperationName>(
     slot: Slot,

@@ -256,6 +256,11 @@ const openClient = (options: Pkcs11ServerOptions, socket: Socket, hello: ClientH
       if (!socket.destroyed) socket.write(frame);
     },
     remember: (event) => note(event),
+    offerRandom: (session, bytes) => {
+      const handle = Buffer.alloc(8);
+      handle.writeBigUInt64BE(BigInt(session));
+      if (!socket.destroyed) socket.write(toControl(CONTROL.random, Buffer.concat([handle, bytes])));
+    },
   });
   const records = hello.records.map((record) => Buffer.from(record, 'base64'));
   const from = restore(sealKey, connection.state, records);

@@ -24,6 +24,7 @@ export const makeSession = (handle: number, slot: Slot, writable: boolean): Sess
   slot,
   writable,
   operations: new Map(),
+  randomAt: 0,
   tail: Promise.resolve(),
   closed: false,
 });

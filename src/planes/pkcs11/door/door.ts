@@ -12,6 +12,7 @@ import {
   type DoorReport,
   type DoorSocket,
 } from './protocol.js';
+import { ReadyAnswers } from './ready-answers.js';
 
 /**
  * The door: owns the sockets that applications connect to, and nothing else. p11-kit clients die of SIGPIPE when their
@@ -26,6 +27,7 @@ const HIGHEST_VERSION = 2;
 /** Calls wait this long for a service that is away, ms. */
 const WAIT_MS = 10_000;
 const RETRY_MS = 100;
+const NO_BODY = Buffer.alloc(0);
 /** Frames and bytes of one client that may wait; then its socket is not read on. */
 const MAX_WAITING_FRAMES = 256;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
@@ -46,6 +48,7 @@ class Client {
   readonly #onEnd: () => void;
   readonly #id = randomBytes(18).toString('base64url');
   readonly #outstanding = new Set<number>();
+  readonly #answers = new ReadyAnswers();
   #generation: number | undefined;
   #reader: FrameReader;
   #records: string[] = [];
@@ -62,7 +65,7 @@ class Client {
     this.#innerPath = innerPath;
     this.#onEnd = onEnd;
     this.#reader = new FrameReader({
-      frame: ({ code, bytes }) => this.#request(code, bytes),
+      frame: ({ code, bytes, body }) => this.#request(code, bytes, body),
       tooLarge: (code) => this.#toClient(toErrorFrame(code, DATA_LEN_RANGE)),
     });
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
@@ -86,8 +89,13 @@ class Client {
     if (!this.#socket.destroyed) this.#socket.write(frame);
   }
 
-  #request(code: number, frame: Buffer): void {
-    if (code === 0) this.#toClient(toErrorFrame(0, DEVICE_ERROR));
+  #request(code: number, frame: Buffer, body: Buffer): void {
+    if (code === 0) {
+      this.#toClient(toErrorFrame(0, DEVICE_ERROR));
+      return;
+    }
+    const known = this.#answers.answer(code, body);
+    if (known !== undefined) this.#toClient(known);
     else if (this.#ready && this.#upstream !== undefined) this.#forward(code, frame);
     else this.#wait(code, frame);
   }
@@ -112,8 +120,8 @@ class Client {
     const upstream = connect({ path: this.#innerPath, allowHalfOpen: true });
     this.#upstream = upstream;
     const reader = new FrameReader({
-      frame: ({ code, bytes, body }) => (code === 0 ? this.#control(controlType(bytes), body) : this.#response(code, bytes)),
-      tooLarge: (code) => this.#response(code, toErrorFrame(code, DEVICE_ERROR)),
+      frame: ({ code, bytes, body }) => (code === 0 ? this.#control(controlType(bytes), body) : this.#response(code, bytes, body)),
+      tooLarge: (code) => this.#response(code, toErrorFrame(code, DEVICE_ERROR), NO_BODY),
     });
     upstream.on('connect', () => {
       const hello: ClientHello = {
@@ -136,6 +144,7 @@ class Client {
     if (type === CONTROL.remember) this.#records.push(body.toString('base64'));
     else if (type === CONTROL.reset) this.#records = [];
     else if (type === CONTROL.again) this.#again(body);
+    else if (type === CONTROL.random) this.#answers.offer(body);
     else if (type === CONTROL.leaving) {
       this.#ready = false;
       this.#upstream?.end();
@@ -144,7 +153,10 @@ class Client {
       const waiting = this.#waiting;
       this.#waiting = [];
       this.#waitingBytes = 0;
-      for (const { code, frame } of waiting) this.#forward(code, frame);
+      for (const { code, frame } of waiting) {
+        this.#answers.repeated(code, frame.subarray(FRAME_HEADER_BYTES + frame.readUInt32BE(4)));
+        this.#forward(code, frame);
+      }
       this.#socket.resume();
     }
   }
@@ -158,7 +170,8 @@ class Client {
     this.#wait(code, frame);
   }
 
-  #response(code: number, frame: Buffer): void {
+  #response(code: number, frame: Buffer, body: Buffer): void {
+    this.#answers.response(code, body);
     if (!this.#outstanding.delete(code) || this.#socket.destroyed) return;
     if (!this.#socket.write(frame)) {
       const upstream = this.#upstream;
@@ -172,6 +185,7 @@ class Client {
     if (this.#upstream !== upstream || this.#ended) return;
     this.#upstream = undefined;
     this.#ready = false;
+    this.#answers.lost();
     for (const code of this.#outstanding) this.#toClient(toErrorFrame(code, DEVICE_ERROR));
     this.#outstanding.clear();
     this.#socket.resume();

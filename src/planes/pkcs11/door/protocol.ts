@@ -59,9 +59,7 @@ export const CONTROL = {
   leaving: 7,
   /** The service ends and has not looked at this request, whose frame is the body: it is for the next start. */
   again: 6,
-  /** The answer to the request of this code may be given again while nothing but questions is asked. */
-  repeatable: 4,
-  /** Random bytes of this connection, for requests like the one of this code. */
+  /** Random bytes for one session (8 bytes handle, then the bytes), which the guard has given to it; for a second at most. */
   random: 5,
 } as const;
 
