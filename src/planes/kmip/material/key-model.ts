@@ -61,7 +61,7 @@ export const makeWiper = (): Wiper => {
 export const isPrivate = (model: KeyModel): boolean => model.kind.endsWith('-private');
 
 /** Bits of a number without leading zeros. */
-export const bitsOf = (bytes: Uint8Array): number => (bytes.length === 0 ? 0 : bytes.length * 8 - Math.clz32(bytes[0] as number) + 24);
+const bitsOf = (bytes: Uint8Array): number => (bytes.length === 0 ? 0 : bytes.length * 8 - Math.clz32(bytes[0] as number) + 24);
 
 /** What the Key Block says of a key: Cryptographic Algorithm and Length (KMIP 2.1 §3.1), and the spec of a root that can use it. */
 export interface ModelFacts {

@@ -56,14 +56,7 @@ const filled = (source: Uint8Array, block: number): Uint8Array => {
 };
 
 /** RFC 7292 appendix B.2. `id`: 1 key, 2 IV, 3 MAC key. */
-export const pkcs12Kdf = (
-  hash: string,
-  password: Uint8Array,
-  salt: Uint8Array,
-  id: 1 | 2 | 3,
-  iterations: number,
-  length: number,
-): Uint8Array => {
+const pkcs12Kdf = (hash: string, password: Uint8Array, salt: Uint8Array, id: 1 | 2 | 3, iterations: number, length: number): Uint8Array => {
   const block = BLOCK_BYTES[hash];
   if (block === undefined || iterations < 1) throw new DerError('a derivation that is not supported');
   const secret = bmpPassword(password);

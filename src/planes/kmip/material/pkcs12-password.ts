@@ -17,8 +17,10 @@ export const linkedPassword = async (links: readonly ObjectLink[], call: KmipCal
   if (link === undefined || linked.length !== 1) throw badPassword(call);
   try {
     const { object, material } = await call.call('export-key', { key: link.target });
+    // A link may lead to anything; the bytes of a certificate are the store's own and not ours to overwrite.
+    if (object?.type !== 'secret-data') throw badPassword(call);
     wiper.take(material);
-    if (object?.type !== 'secret-data' || object.state !== 'active') throw badPassword(call);
+    if (object.state !== 'active') throw badPassword(call);
     return material;
   } catch (error) {
     throw error instanceof FaultError && ['not-found', 'destroyed', 'archived'].includes(error.fault.code) ? badPassword(call) : error;

@@ -17,7 +17,7 @@ import { keptBlock, type StoredBlock } from './stored-block.js';
 // A managed object of a request (Register, Import) → what the key service registers.
 
 /** What goes to the service's `register`; `material` is overwritten there. */
-export interface Intake {
+interface Intake {
   readonly spec?: KeySpec;
   readonly format: 'raw' | 'pkcs8' | 'spki' | 'x509' | 'opaque' | 'absent';
   readonly material: Uint8Array;
@@ -244,7 +244,7 @@ const plain = (
 ): ReadObject => finish(type, intake, { format, holds: 'bytes', beside }, {}, attributes, []);
 
 /** Algorithm and length of the key that a certificate certifies, without any library seeing a hostile one. */
-export const certifiedKey = (der: Uint8Array): ModelFacts => {
+const certifiedKey = (der: Uint8Array): ModelFacts => {
   try {
     const [tbs] = readSequence(der);
     const fields = readSequence(tbs?.whole ?? der);

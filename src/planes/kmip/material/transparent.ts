@@ -67,7 +67,7 @@ const ecPublic = (m: Fields, algorithm: unknown): KeyModel => {
 };
 
 /** Formats whose Key Material is a structure, and which of them are private. */
-export const TRANSPARENT_FORMATS = {
+const TRANSPARENT_FORMATS = {
   TransparentSymmetricKey: 'symmetric',
   TransparentDSAPrivateKey: 'dsa-private',
   TransparentDSAPublicKey: 'dsa-public',

@@ -1,5 +1,4 @@
 import { compareVersions, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
-import type { Algorithm } from '@aegis/rot-spi/vocabulary';
 import { FaultError, type ManagedObject } from '../../../domain/index.js';
 import { identifierOf } from '../attributes/target.js';
 import { type KmipCall, refuse } from '../contract.js';
@@ -91,7 +90,7 @@ export const authenticate = async (key: NamedKey, data: Uint8Array, call: KmipCa
 };
 
 /** Checks a MAC or signature; a signature also under the corresponding public key. */
-export const isAuthentic = async (key: NamedKey, data: Uint8Array, value: Uint8Array, call: KmipCall): Promise<boolean> => {
+const isAuthentic = async (key: NamedKey, data: Uint8Array, value: Uint8Array, call: KmipCall): Promise<boolean> => {
   const { id, object } = key;
   try {
     if (object.type === 'private-key' || object.type === 'public-key' || object.type === 'certificate') {
@@ -153,7 +152,3 @@ export const unwrapValue = async (wrapping: Wrapping, data: Fields, value: Uint8
     throw wrappingFault(error);
   }
 };
-
-/** Algorithms whose wrapped form the service's own `import-key` takes, without the bytes being seen here. */
-export const isImportable = (algorithm: Algorithm): boolean =>
-  algorithm === 'aes-kw' || algorithm === 'aes-kwp' || algorithm.startsWith('rsa-oaep');

@@ -25,7 +25,7 @@ const notSupported = () => refuse('KeyFormatTypeNotSupported', 'The object canno
 /** Formats that 2.0 and 1.3 renamed: the three kinds of elliptic curve became one. */
 const RENAMED = /^TransparentEC(DSA|DH|MQV)?(Private|Public)Key$/;
 /** Which name of a format a version has. */
-export const formatIn = (version: KmipVersion, format: KeyFormat): KeyFormat => {
+const formatIn = (version: KmipVersion, format: KeyFormat): KeyFormat => {
   const match = typeof format === 'string' ? RENAMED.exec(format) : null;
   if (match === null) return format;
   const [, kind, side] = match;
@@ -34,7 +34,7 @@ export const formatIn = (version: KmipVersion, format: KeyFormat): KeyFormat => 
 };
 
 /** What an object made here is given as, where its default of 2.1 (Table 81) is a structure that 1.x clients did not expect. */
-export const usualFormat = (block: StoredBlock, object: ManagedObject, version: KmipVersion): KeyFormat => {
+const usualFormat = (block: StoredBlock, object: ManagedObject, version: KmipVersion): KeyFormat => {
   const made = object.attributes['kmip:~block'] === undefined;
   // TC-CREATE-SD-1: secret data made here is opaque in 1.x; Table 81 of 2.1 has Raw.
   if (made && object.type === 'secret-data' && compareVersions(version, '2.0') < 0) return 'Opaque';

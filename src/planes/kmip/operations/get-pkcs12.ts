@@ -36,7 +36,8 @@ const chainOf = async (object: ManagedObject, { call }: Retrieval): Promise<read
 /** The Private Key of the response; its Key Value is the file. */
 export const exportPkcs12 = async (retrieval: Retrieval, object: ManagedObject, exported: Exported): Promise<Fields> => {
   const { call, wiper } = retrieval;
-  wiper.take(exported.material);
+  // Public bytes may be the store's own; only a private key's are a copy that is ours to overwrite.
+  if (object.type === 'private-key') wiper.take(exported.material);
   const pkcs8 = object.type === 'private-key' ? writePkcs8(modelFor(blockOf(object), object, exported, wiper)) : undefined;
   if (pkcs8 === undefined) throw refuse('KeyFormatTypeNotSupported', 'Only a private key is given as PKCS#12.');
   wiper.take(pkcs8);

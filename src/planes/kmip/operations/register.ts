@@ -96,7 +96,7 @@ const describe = (registering: Registering, read: ReadObject, spec: KeySpec | un
 };
 
 /** Registers one object and answers its id. */
-export const registerObject = async (registering: Registering): Promise<string> => {
+const registerObject = async (registering: Registering): Promise<string> => {
   const { call, type, object, attributes, wiper, extra } = registering;
   const read = readObject(type, object, { version: call.version, given: keyFacts(attributes), wiper });
   const { intake } = read;
