@@ -1,6 +1,8 @@
 import type { Fields, KmipVersion } from '@aegis/kmip-ttlv';
 import type { BatchRequest, KmipClient } from '@aegis/kmip-ttlv/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { OPERATION_NAMES, OPERATION_TABLE } from '../../src/domain/index.js';
+import { UNDO_WAYS } from '../../src/planes/kmip/undo.js';
 import { type KmipTarget, startKmipTarget } from './kmip-target.js';
 
 let target: KmipTarget;
@@ -178,4 +180,61 @@ test('restore-object is no way around the guard: only the KMIP plane, only a mom
   expect(newer).toMatchObject({ ok: false, fault: { code: 'wrong-state' } });
   const foreign = await asAlice({ key: object.id, revision: now.revision, snapshot: { ...object, tenant: 'other' } });
   expect(foreign).toMatchObject({ ok: false, fault: { code: 'wrong-state' } });
+});
+
+test('every operation that changes something says how a batch takes it back', () => {
+  const changing = OPERATION_NAMES.filter(
+    (name) => OPERATION_TABLE[name].effect === 'change' || OPERATION_TABLE[name].effect === 'destroy',
+  );
+  expect(changing.filter((name) => UNDO_WAYS[name] === undefined)).toEqual([]);
+});
+
+test('what cannot be undone is not done in a batch that may be', async () => {
+  const client = await target.connect('alice', '2.1');
+  const { Ticket: ticket } = await client.request('Login', {});
+  const results = await client.batch([create(), { operation: 'Logout', payload: { Ticket: ticket } }], {
+    BatchErrorContinuationOption: 'Undo',
+  });
+  expect(statuses(results)).toEqual(['OperationUndone', 'OperationFailed']);
+  expect(results[1]?.reason).toBe('FeatureNotSupported');
+  const header = { Authentication: { Credential: [{ CredentialType: 'Ticket', CredentialValue: { Ticket: ticket } }] } };
+  expect((await client.batch([{ operation: 'Ping', payload: {} }], header))[0]?.status).toBe('Success');
+});
+
+test('Undo takes back key pairs, a re-key and its moved name', async () => {
+  const client = await target.connect('alice', '2.1');
+  const label = name();
+  const id = await made(client, label);
+  await client.request('Activate', { UniqueIdentifier: id });
+  const results = await client.batch(
+    [
+      { operation: 'ReKey', payload: { UniqueIdentifier: id } },
+      {
+        operation: 'CreateKeyPair',
+        payload: {
+          CommonAttributes: [
+            { name: 'CryptographicAlgorithm', value: 'RSA' },
+            { name: 'CryptographicLength', value: 2048 },
+          ],
+        },
+      },
+      failing,
+    ],
+    { BatchErrorContinuationOption: 'Undo' },
+  );
+  expect(statuses(results)).toEqual(['OperationUndone', 'OperationUndone', 'OperationFailed']);
+  expect(await locate(client, label)).toEqual([id]);
+  const gone = [
+    results[0]?.payload['UniqueIdentifier'],
+    results[1]?.payload['PrivateKeyUniqueIdentifier'],
+    results[1]?.payload['PublicKeyUniqueIdentifier'],
+  ];
+  for (const one of gone) {
+    expect(typeof one).toBe('string');
+    expect((await client.batch([{ operation: 'GetAttributeList', payload: { UniqueIdentifier: one as string } }]))[0]?.status).toBe(
+      'OperationFailed',
+    );
+  }
+  // And again: nothing of the first attempt is in the way.
+  expect((await client.request('ReKey', { UniqueIdentifier: id })).UniqueIdentifier).not.toBe(id);
 });

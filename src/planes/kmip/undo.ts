@@ -8,6 +8,7 @@ import {
   type OperationRequest,
   type OperationResponse,
 } from '../../domain/index.js';
+import { refuse } from './contract.js';
 
 /** Takes back what a batch did. */
 export interface Undo {
@@ -15,7 +16,7 @@ export interface Undo {
   around<O extends OperationName>(
     operation: O,
     request: OperationRequest<O>,
-    run: (request: OperationRequest<O>) => Promise<OperationResponse<O>>,
+    run: () => Promise<OperationResponse<O>>,
   ): Promise<OperationResponse<O>>;
   add(step: () => Promise<void>): void;
   /** The batch succeeded: what was held back happens now; answers what went wrong. */
@@ -24,28 +25,75 @@ export interface Undo {
   rollback(): Promise<unknown[]>;
 }
 
-/** Operations that make an object whose view they answer. */
-const MAKERS: ReadonlySet<OperationName> = new Set<OperationName>([
-  ...(['create-key', 'create-key-pair', 'register', 'import-key', 'unwrap', 'derive', 'agree', 'encapsulate', 'decapsulate'] as const),
-  ...(['re-key', 'issue-certificate', 'renew-certificate', 'split-key', 'join-key'] as const),
-]);
-/** Operations that change the object named by `key`, and possibly ones linked to it. */
-const CHANGERS: ReadonlySet<OperationName> = new Set<OperationName>([
-  ...(['update-object', 'activate', 'revoke', 'archive', 'recover', 're-key', 'renew-certificate', 'cancel-destroy'] as const),
-  // The base gets a link.
-  ...(['derive', 'agree'] as const),
-]);
+/**
+ * How each operation that changes something is taken back.
+ * - `unmake`: the objects it made are destroyed without a trace
+ * - `restore`: the object named by `key`, and those it links to, become what they were
+ * - `hold`: done only when the batch has succeeded
+ * - `own`: a way of its own, below
+ * - `keep`: leaves nothing that could be taken back (entropy, a line in the audit trail, a stream)
+ * - `refuse`: cannot be taken back, so that a batch which may be undone does not do it at all
+ */
+type Way = 'unmake' | 'restore' | 'unmake-and-restore' | 'hold' | 'own' | 'keep' | 'refuse';
+
+export const UNDO_WAYS: Readonly<Partial<Record<OperationName, Way>>> = {
+  'create-key': 'unmake',
+  'create-key-pair': 'unmake',
+  register: 'unmake',
+  'import-key': 'unmake',
+  unwrap: 'unmake',
+  derive: 'unmake',
+  agree: 'unmake',
+  encapsulate: 'unmake',
+  decapsulate: 'unmake',
+  'split-key': 'unmake',
+  'join-key': 'unmake',
+  'issue-certificate': 'unmake',
+  're-key': 'unmake-and-restore',
+  'renew-certificate': 'unmake-and-restore',
+  'update-object': 'restore',
+  activate: 'restore',
+  revoke: 'restore',
+  archive: 'restore',
+  recover: 'restore',
+  'cancel-destroy': 'restore',
+  destroy: 'hold',
+  'set-creation-rules': 'own',
+  'create-principal': 'own',
+  'issue-token': 'own',
+  // Of a principal that is made in the same batch, and goes with it.
+  'set-login': 'keep',
+  'log-message': 'keep',
+  'seed-random': 'keep',
+  'update-operation': 'keep',
+  'finish-operation': 'keep',
+  'cancel-operation': 'keep',
+  'restore-object': 'keep',
+  rotate: 'refuse',
+  'adopt-key': 'refuse',
+  'create-import-wrapping-key': 'refuse',
+  'create-authority': 'refuse',
+  'revoke-certificate': 'refuse',
+  'update-principal': 'refuse',
+  'delete-principal': 'refuse',
+  'revoke-token': 'refuse',
+  'put-policy': 'refuse',
+  'delete-policy': 'refuse',
+  'rollback-policy': 'refuse',
+  'rotate-seal': 'refuse',
+};
 
 /** Destroyed material does not return: within a batch that may be undone a destroy is only scheduled, and done when the batch succeeds. */
 const HELD_BACK_MS = 60 * 60_000;
 
 const madeIds = (response: unknown): string[] => {
-  const { object, objectId, publicKeyId, certificateId, id, items } = response as Record<string, unknown>;
-  // A split key's parts.
-  if (Array.isArray(items)) return items.flatMap(madeIds);
-  const own = (object as ManagedObject | undefined)?.id ?? objectId ?? id;
-  return [own, publicKeyId, certificateId].filter((one): one is string => typeof one === 'string');
+  const { object, items, publicKeyId, id } = response as Record<string, unknown>;
+  const own = (object as ManagedObject | undefined)?.id ?? id;
+  const many = ((items ?? []) as readonly ObjectView[]).map((one) => one.object.id);
+  return [own, publicKeyId, ...many].filter((one): one is string => typeof one === 'string');
 };
+
+const cannotUndo = () => refuse('FeatureNotSupported', 'This cannot be undone: send it in a batch of its own, or without Undo.');
 
 export function makeUndo(service: GuardedService, caller: Caller): Undo {
   const steps: (() => Promise<void>)[] = [];
@@ -99,16 +147,19 @@ export function makeUndo(service: GuardedService, caller: Caller): Undo {
 
   return {
     async around(operation, request, run) {
-      if (operation === 'destroy') return (await destroy(request as OperationRequest<'destroy'>)) as never;
+      const way = UNDO_WAYS[operation];
+      const { key, replaces } = request as { key?: unknown; replaces?: unknown };
+      if (way === 'refuse' || replaces !== undefined) throw cannotUndo();
+      if (way === 'hold') return (await destroy(request as OperationRequest<'destroy'>)) as never;
       if (operation === 'set-creation-rules') await rules();
-      const { key } = request as { key?: unknown };
-      const before = CHANGERS.has(operation) && typeof key === 'string' ? await snapshot(key) : [];
-      const answer = await run(request);
+      const before = (way === 'restore' || way === 'unmake-and-restore') && typeof key === 'string' ? await snapshot(key) : [];
+      const answer = await run();
       for (const object of before) steps.push(() => restore(object));
-      if (MAKERS.has(operation)) for (const id of madeIds(answer)) steps.push(() => unmake(id));
-      if (operation === 'create-principal')
-        steps.push(async () => void (await call('delete-principal', { id: (answer as { id: string }).id })));
-      if (operation === 'issue-token') steps.push(async () => void (await call('revoke-token', { id: (answer as { id: string }).id })));
+      if (way === 'unmake' || way === 'unmake-and-restore') for (const id of madeIds(answer)) steps.push(() => unmake(id));
+      const made = (answer as { id?: string } | undefined)?.id;
+      if (operation === 'create-principal' && made !== undefined)
+        steps.push(async () => void (await call('delete-principal', { id: made })));
+      if (operation === 'issue-token' && made !== undefined) steps.push(async () => void (await call('revoke-token', { id: made })));
       return answer;
     },
     add: (step) => void steps.push(step),
