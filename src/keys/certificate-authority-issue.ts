@@ -337,7 +337,7 @@ const renew =
     const loaded = targetOf(call);
     const { object: old } = loaded;
     requireIssued(old);
-    if (old.revocation !== undefined)
+    if (old.revocation !== undefined || old.state === 'compromised')
       throw fail('wrong-state', 'A revoked certificate is not renewed.', { next: 'Issue a new one: aegis cert issue.' });
     if (old.archived) throw fail('archived', 'The certificate is archived.', { next: 'Recover it first.' });
     const { request, now } = call;

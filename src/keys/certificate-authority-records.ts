@@ -1,6 +1,7 @@
 import * as asn1js from 'asn1js';
 import { CertificateRevocationList, Extensions, RevokedCertificate } from 'pkijs';
 import {
+  type AuthorizedCall,
   CERTIFICATE_ATTRIBUTES as CA,
   CERTIFICATE_STATES,
   type CertificatePurpose,
@@ -31,9 +32,8 @@ const CRL_LIFE_MS = 24 * 3_600_000;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-export const isIssued = (object: ManagedObject): boolean => object.type === 'certificate' && object.attributes[CA.issued] === true;
 export const requireIssued = (object: ManagedObject): void => {
-  if (isIssued(object)) return;
+  if (object.type === 'certificate' && object.attributes[CA.issued] === true) return;
   throw fail('wrong-object-type', 'Not a certificate issued by an authority of this service.', {
     next: 'List those: aegis cert list. Other certificates are handled as objects (revoke, destroy).',
   });
@@ -129,7 +129,8 @@ const revoke =
   async (call) => {
     requireIssued(targetOf(call).object);
     const request = { ...call.request, reason: call.request.reason ?? 'unspecified' };
-    const { response, ...planned } = await makeLifecycleHandlers(parts).revoke({ ...call, operation: 'revoke', request });
+    // The call stays what it is: its own row and action decide who may.
+    const { response, ...planned } = await makeLifecycleHandlers(parts).revoke({ ...call, request } as unknown as AuthorizedCall<'revoke'>);
     return { ...planned, response: toCertificateView(response.object, call.now) };
   };
 

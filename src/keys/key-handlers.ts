@@ -1,11 +1,11 @@
 import type { Handlers } from '../domain/index.js';
 import type { IdentityStore, ObjectStore, SettingStore } from '../storage/ports.js';
+import { makeAdoptHandlers } from './adopt.js';
 import { makeAuthorityHandlers } from './certificate-authority.js';
 import { makeIssueHandlers } from './certificate-authority-issue.js';
 import { makeCertificateRecordHandlers } from './certificate-authority-records.js';
 import { makeCertificateHandlers } from './certificates.js';
 import { makeCipherHandlers } from './cipher.js';
-import { makeAdoptHandlers } from './adopt.js';
 import { makeCreateHandlers } from './create.js';
 import { makeDeriveHandlers } from './derive.js';
 import { KEY_DEFAULTS, type KeyDefaults, type KeyParts } from './key-parts.js';

@@ -41,6 +41,15 @@ const onPair =
     return { id: object.id, request: { key: object.id, ...request } };
   };
 
+const onCertificate =
+  (request: Record<string, unknown>): Setup =>
+  async (alice) => {
+    const { items } = await alice('list-authorities', {});
+    if (items.length === 0) await alice('create-authority', { subject: 'CN=ca', spec: 'ec-p256' });
+    const { id } = await alice('issue-certificate', { publicKey: peer, subject: 'CN=x' });
+    return { id, request: { key: id, ...request } };
+  };
+
 const peer = new Uint8Array(generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey.export({ format: 'der', type: 'spki' }));
 const other = async (alice: BoundService, usage: readonly ('wrap' | 'encrypt')[]): Promise<string> =>
   (await alice('create-key', { spec: 'aes-256', activate: true, usage })).object.id;
@@ -118,12 +127,17 @@ const SETUPS: Partial<Record<OperationName, Setup>> = {
   },
   'create-csr': onPair({ subject: 'CN=x' }),
   'self-sign': onPair({ subject: 'CN=x', days: 1 }),
+  'get-certificate': onCertificate({}),
+  'revoke-certificate': onCertificate({ reason: 'key-compromise' }),
+  'renew-certificate': onCertificate({}),
 };
 
 /** Where a handler refuses what the table admits, because of something the table does not know. */
 const REFINED: Readonly<Record<string, string>> = {
   // A new version of a compromised object could protect nothing; it is re-keyed.
   'rotate/compromised': 'wrong-state',
+  // What a compromised key was certified for is issued anew, for another key.
+  'renew-certificate/compromised': 'wrong-state',
 };
 
 const governed = Object.entries(OPERATION_TABLE).filter(([, row]) => row.lifecycle !== 'none' && row.target !== undefined);

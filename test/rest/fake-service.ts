@@ -3,7 +3,9 @@ import type { KeySpec } from '@aegis/rot-spi/vocabulary';
 import { pino } from 'pino';
 import type {
   AuditRecord,
+  AuthorityView,
   Caller,
+  CertificateView,
   GuardedService,
   ManagedObject,
   ObjectView,
@@ -104,24 +106,39 @@ export const RECORD: AuditRecord = {
   chain: { node: 'n1', boot: 'b1', sequence: 1, previous: '00', hash: 'aa' },
 };
 const TOKEN_VIEW = { id: 't-1', principalId: 'p-admin', tenant: 'default', name: 'ci', prefix: 'aegis_te', createdAt: NOW };
-const CERTIFICATE_VIEW = {
-  ...{ id: 'c-1', tenant: 'default', names: [], state: 'valid', subject: 'CN=a', issuer: 'CN=ca', subjectAltNames: [], serial: '01' },
-  ...{ fingerprint: '00', purposes: ['client'], notBefore: NOW, notAfter: NOW, authority: 'ca-1', revision: 1 },
+const CERTIFICATE_VIEW: CertificateView = {
+  id: 'c-1',
+  tenant: 'default',
+  names: [],
+  state: 'valid',
+  subject: 'CN=a',
+  issuer: 'CN=ca',
+  subjectAltNames: [],
+  serial: '01',
+  fingerprint: '00',
+  purposes: ['client'],
+  notBefore: NOW,
+  notAfter: NOW,
+  authority: 'ca-1',
+  revision: 1,
   certificate: Buffer.alloc(100),
-} as const;
-const AUTHORITY_VIEW = {
-  ...{
-    id: 'ca-1',
-    certificateId: 'c-0',
-    tenant: 'default',
-    names: [],
-    isDefault: true,
-    state: 'active',
-    subject: 'CN=ca',
-    spec: 'ec-p256',
-  },
-  ...{ root: 'software', serial: '01', fingerprint: '00', notBefore: NOW, notAfter: NOW, certificate: Buffer.alloc(100) },
-} as const;
+};
+const AUTHORITY_VIEW: AuthorityView = {
+  id: 'ca-1',
+  certificateId: 'c-0',
+  tenant: 'default',
+  names: [],
+  isDefault: true,
+  state: 'active',
+  subject: 'CN=ca',
+  spec: 'ec-p256',
+  root: 'software',
+  serial: '01',
+  fingerprint: '00',
+  notBefore: NOW,
+  notAfter: NOW,
+  certificate: Buffer.alloc(100),
+};
 const ROOT = { id: 'software', kind: 'software', state: 'ready', isDefault: true, hosts: 1 } as const;
 const HEALTH = { state: 'ok', pending: 0, unsequenced: 0 } as const;
 async function* chunksOf(...parts: string[]): AsyncGenerator<Uint8Array> {
