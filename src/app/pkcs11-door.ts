@@ -10,7 +10,7 @@ const PID_FILE = 'pkcs11-door.json';
 const LOG_FILE = 'pkcs11-door.log';
 const MAIN = fileURLToPath(new URL('../planes/pkcs11/door/door-main.js', import.meta.url));
 /** The door holds frames only; a large heap would be garbage waiting. */
-const NODE_FLAGS = ['--max-old-space-size=128', '--max-semi-space-size=1', '--no-warnings'];
+const NODE_FLAGS = ['--max-old-space-size=128', '--max-semi-space-size=8', '--no-warnings'];
 
 const isDoor = (pid: number, innerPath: string): boolean => {
   try {

@@ -11,8 +11,8 @@ const CHANGING: ReadonlySet<number> = new Set([1, 2, 10, 11, 12, 18, 19, 66]);
 const SESSION_INFO_BYTES = 17;
 const RANDOM_BYTES = 23;
 const SESSION_AT = { sessionInfo: 9, random: 11 } as const;
-/** "u" and "ufu" with their lengths. */
-const SIGNATURES = { sessionInfo: Buffer.from('0000000175', 'hex'), random: Buffer.from('00000003756675', 'hex') } as const;
+/** "u" and "ufy" with their lengths. */
+const SIGNATURES = { sessionInfo: Buffer.from('0000000175', 'hex'), random: Buffer.from('00000003756679', 'hex') } as const;
 const RANDOM_REPLY = Buffer.from('00000040000000026179' + '01', 'hex');
 const MAX_SESSIONS = 256;
 /** Random bytes wait no longer than this for their reader, ms. */
