@@ -576,6 +576,8 @@ export interface Operations {
       readonly scope?: readonly string[];
       /** Id of the token, fingerprint of the certificate; never a secret. */
       readonly credentialId?: string;
+      /** See `Authentication.serverProof`; for the KMIP plane. */
+      readonly serverProof?: Uint8Array;
     };
   };
   'create-principal': {
@@ -810,7 +812,8 @@ const OPERATIONS = {
   'update-object': change('keys:update', { target: 'key', lifecycle: 'annotate' }),
   activate: change('keys:activate', { target: 'key', lifecycle: 'activate' }),
   rotate: change('keys:rotate', { target: 'key', lifecycle: 'rotate', intent: true }),
-  're-key': change('keys:rotate', { target: 'key', lifecycle: 'rotate', intent: true }),
+  // A new object in the place of one that has expired is what Re-key is for (Test Cases 1.1, 9.2): any state but destroyed.
+  're-key': change('keys:rotate', { target: 'key', lifecycle: 'annotate', intent: true }),
   revoke: change('keys:revoke', { target: 'key', lifecycle: 'revoke' }),
   archive: change('keys:archive', { target: 'key', lifecycle: 'archive', archivedAllowed: true }),
   recover: change('keys:archive', { target: 'key', lifecycle: 'archive', archivedAllowed: true }),

@@ -134,6 +134,8 @@ describe('1.x: instances have indexes that stay', () => {
     expect(await outcome(remove(old, id, { vendor: 'x', name: 'a' }))).toBe('ItemNotFound');
     expect(await outcome(modify(old, id, custom('a', '3')))).toBe('InvalidField');
     expect(await outcome(add(old, id, { ...custom('a', '1'), index: 4 }))).toBe('InvalidField');
+    const limits: KmipAttribute = { name: 'UsageLimits', value: { UsageLimitsTotal: 1000n, UsageLimitsUnit: 'Byte' } };
+    expect((await add(old, id, limits))['NewAttribute']).toMatchObject({ value: { UsageLimitsTotal: 1000n, UsageLimitsCount: 1000n } });
   });
 });
 

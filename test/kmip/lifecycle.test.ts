@@ -77,6 +77,20 @@ describe('Re-key', () => {
     expect(await outcome(ask(current, 'ReKey', { UniqueIdentifier: stops, Offset: 60 }))).toBe('InvalidField');
   });
 
+  test('a key that has expired is replaced; with an offset its replacement is not', async () => {
+    const id = await createKey(
+      current,
+      { name: 'ActivationDate', value: secondsFromNow(-900) },
+      { name: 'DeactivationDate', value: secondsFromNow(-600) },
+    );
+    const same = (await ask(current, 'ReKey', { UniqueIdentifier: id }))['UniqueIdentifier'] as string;
+    expect(await stateOf(current, same)).toBe('Deactivated');
+    const later = (await ask(current, 'ReKey', { UniqueIdentifier: id, Offset: 0 }))['UniqueIdentifier'] as string;
+    expect(await stateOf(current, later)).toBe('Active');
+    await ask(current, 'Destroy', { UniqueIdentifier: id });
+    expect(await outcome(ask(current, 'ReKey', { UniqueIdentifier: id }))).toBe('ObjectDestroyed');
+  });
+
   test('a usage limit starts anew with the same total', async () => {
     const limits: KmipAttribute = { name: 'UsageLimits', value: { UsageLimitsTotal: 100n, UsageLimitsUnit: 'Byte' } };
     const id = await createKey(current, limits, { name: 'ActivationDate', value: secondsFromNow(-5) });

@@ -53,17 +53,18 @@ const APPLIES: readonly { readonly names: RegExp; readonly types: readonly Objec
 export const appliesTo = (name: string, type: ObjectType): boolean =>
   APPLIES.every(({ names, types }) => !names.test(name) || type === 'template' || types.includes(type));
 
-const holdsZero = (value: unknown): boolean => {
-  if (typeof value === 'string') return value.includes('\0');
+/** PostgreSQL's JSON takes neither a zero character nor half a surrogate pair (which the JSON encoding can carry). */
+const isUnkeepable = (value: unknown): boolean => {
+  if (typeof value === 'string') return value.includes('\0') || /\p{Surrogate}/u.test(value);
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return false;
-  return Object.values(value).some(holdsZero);
+  return Object.values(value).some(isUnkeepable);
 };
 
 /** Checks a value itself: present, of text that can be kept. */
 export const checkValue = (attribute: KmipAttribute): void => {
   if (attribute.value === undefined) throw refuse('InvalidAttributeValue', 'The attribute has no value.');
-  if (holdsZero(attribute.vendor === undefined ? attribute.value : attribute.value.value)) {
-    throw refuse('InvalidAttributeValue', 'Text with a zero character cannot be kept.');
+  if (isUnkeepable(attribute.vendor === undefined ? attribute.value : attribute.value.value)) {
+    throw refuse('InvalidAttributeValue', 'Text with a zero character or half a surrogate pair cannot be kept.');
   }
 };
 

@@ -15,6 +15,7 @@ import { refuseBy } from './lifecycle-create.js';
 interface Planned {
   readonly update: Update;
   readonly echo: KmipAttribute;
+  readonly deleted?: true;
 }
 type Plan = (view: ObjectView) => Planned;
 
@@ -25,10 +26,12 @@ const ATTEMPTS = 5;
 const changeObject = async (key: string, plan: Plan, call: KmipCall): Promise<KmipAttribute> => {
   for (let attempt = 1; ; attempt += 1) {
     const view = await call.call('get-object', { key });
-    const { update, echo } = plan(view);
+    const { update, echo, deleted } = plan(view);
     try {
-      await call.call('update-object', { key, revision: view.object.revision, ...update });
-      return echo;
+      const after = await call.call('update-object', { key, revision: view.object.revision, ...update });
+      // As it is now: the service may have completed it (the count of Usage Limits).
+      const told = attributesOfObject(after, call.version).find((one) => same(one, echo) && one.index === echo.index);
+      return deleted === true ? echo : (told ?? echo);
     } catch (error) {
       const conflict = error instanceof FaultError && error.fault.code === 'conflict';
       if (!conflict || attempt === ATTEMPTS) throw error;
@@ -189,7 +192,7 @@ const planDelete =
     const everyone = !isFirstEra(call.version) && current === undefined;
     const chosen = everyone ? has : [chosenInstance(has, { index: reference.index ?? 0, current }, call)];
     const rest = all.filter((one) => !chosen.includes(one));
-    return { update: updateFor(named, rest, view.object, call), echo: chosen[0] as KmipAttribute };
+    return { update: updateFor(named, rest, view.object, call), echo: chosen[0] as KmipAttribute, deleted: true };
   };
 
 /** Delete Attribute. */
