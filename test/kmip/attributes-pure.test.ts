@@ -211,6 +211,7 @@ describe('what the tables do not let a client give', () => {
     ['a date before 1970', [{ name: 'ActivationDate', value: -1n }], '2.1', 'InvalidAttributeValue'],
     ['no value', [{ name: 'Comment' }], '2.1', 'InvalidAttributeValue'],
     ['a zero character', [{ vendor: 'x', name: 'a', value: text('a\0b') }], '2.1', 'InvalidAttributeValue'],
+    ['half a surrogate pair', [{ name: 'Comment', value: 'a\ud800' }], '2.1', 'InvalidAttributeValue'],
     [
       'a limit of nothing',
       [{ name: 'UsageLimits', value: { UsageLimitsTotal: 0n, UsageLimitsUnit: 'Byte' } }],
@@ -242,7 +243,8 @@ describe('key specifications', () => {
   test.each([
     [{ algorithm: 'AES', length: 100 }, 'InvalidAttributeValue'],
     [{ algorithm: 'RSA', length: 2048 }, 'InvalidAttributeValue'],
-    [{ algorithm: 'Blowfish', length: 128 }, 'InvalidAttributeValue'],
+    [{ algorithm: 'Blowfish', length: 8 }, 'InvalidAttributeValue'],
+    [{ algorithm: 'DH', length: 2048 }, 'InvalidAttributeValue'],
     [{ length: 128 }, 'InvalidMessage'],
     [{ algorithm: 'AES', length: -1 }, 'InvalidAttributeValue'],
   ])('%j is no symmetric key to be made', ({ algorithm, length }, reason) => {
@@ -257,6 +259,12 @@ describe('key specifications', () => {
     expect(readKeySpec([{ name: 'CryptographicAlgorithm', value: 'AES' }], 'symmetric-key')).toEqual({ spec: 'aes-256' });
     expect(readKeySpec([{ name: 'CryptographicLength', value: 80 }], 'secret-data')).toEqual({ spec: 'secret', bits: 80 });
     expect(reasonOf(() => readKeySpec([], 'secret-data'))).toBe('InvalidMessage');
+    // Kept, and given to who asks; no root computes with it.
+    const skipjack: KmipAttribute[] = [
+      { name: 'CryptographicAlgorithm', value: 'SKIPJACK' },
+      { name: 'CryptographicLength', value: 80 },
+    ];
+    expect(readKeySpec(skipjack, 'symmetric-key')).toEqual({ spec: 'secret', bits: 80, type: 'symmetric-key' });
   });
 });
 
