@@ -185,6 +185,19 @@ describe('MAC and signature', () => {
   });
 });
 
+test('a signature is made as its parameters say', async () => {
+  const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const material = pair.privateKey.export({ format: 'der', type: 'pkcs1' });
+  const object = {
+    KeyBlock: { KeyFormatType: 'PKCS_1', KeyValue: { KeyMaterial: material }, CryptographicAlgorithm: 'RSA', CryptographicLength: 2048 },
+  };
+  const id = await registered(object, [mask(0x1), ACTIVE], 'PrivateKey');
+  const information = { UniqueIdentifier: id, CryptographicParameters: { DigitalSignatureAlgorithm: 'SHA_384WithRSAEncryption' } };
+  const method = { WrappingMethod: 'MACSign', MACSignatureKeyInformation: information, EncodingOption: 'NoEncoding' };
+  const block = await get(await secret(), { KeyWrappingSpecification: method });
+  expect(verify('sha384', SECRET, pair.publicKey, (block['KeyWrappingData'] as Fields)['MACSignature'] as Uint8Array)).toBe(true);
+});
+
 describe('what came wrapped', () => {
   const wrapped = (id: string, more: Fields = {}): Fields => ({
     KeyBlock: {

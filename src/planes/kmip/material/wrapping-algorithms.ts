@@ -69,15 +69,15 @@ const sameValue = (a: unknown, b: unknown): boolean =>
 const covers = (own: Fields, asked: Fields): boolean => Object.entries(asked).every(([name, value]) => sameValue(own[name], value));
 
 /**
- * The parameters to wrap with: those asked for, else the key's first ones. KMIP 2.1 §7.18: what is asked for must be one of the
- * key's. A key that has none says nothing against it: clients name the mode and never set the attribute.
+ * The parameters to wrap with: those asked for, else the key's first ones. `strict` (KMIP 2.1 §7.18): what is asked for must be one of
+ * the key's. A key that has none says nothing against it: clients name the mode and never set the attribute.
  * @throws KmipRefusal Bad Cryptographic Parameters
  */
-export const parametersFor = (object: ManagedObject, asked: Fields | undefined): CryptographicParameters => {
+export const parametersFor = (object: ManagedObject, asked: Fields | undefined, strict: boolean): CryptographicParameters => {
   const own = ownParameters(object);
   if (asked === undefined || Object.keys(asked).length === 0) return (own[0] ?? {}) as CryptographicParameters;
   const match = own.find((one) => covers(one, asked));
-  if (own.length > 0 && match === undefined) {
+  if (strict && own.length > 0 && match === undefined) {
     throw refuse('BadCryptographicParameters', 'The Cryptographic Parameters are none of the wrapping key’s.');
   }
   return { ...match, ...asked } as CryptographicParameters;

@@ -1,8 +1,12 @@
 import { compareVersions, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
+import { KEY_SPECS } from '@aegis/rot-spi/vocabulary';
 import { FaultError, type ManagedObject } from '../../../domain/index.js';
 import { identifierOf } from '../attributes/target.js';
 import { type KmipCall, refuse } from '../contract.js';
+import type { KeyFacts } from '../cryptography/key-facts.js';
+import { macFor } from '../cryptography/macs.js';
 import type { CryptographicParameters } from '../cryptography/payload-fields.js';
+import { signatureFor } from '../cryptography/signatures.js';
 import { choiceFor, parametersFor, type WrappingChoice } from './wrapping-algorithms.js';
 
 // Key Wrapping Specification and Key Wrapping Data (KMIP 2.1 §3.3, §7.18): which keys, which method, what is wrapped.
@@ -45,25 +49,30 @@ const wrappingObject = async (id: string, call: KmipCall): Promise<ManagedObject
   }
 };
 
-const keyIn = async (information: unknown, call: KmipCall): Promise<NamedKey | undefined> => {
+const keyIn = async (information: unknown, call: KmipCall, strict: boolean): Promise<NamedKey | undefined> => {
   if (information === undefined) return undefined;
   const { UniqueIdentifier: named, CryptographicParameters: asked } = information as Fields;
   const id = identifierOf(named, call);
   const object = await wrappingObject(id, call);
-  return { id, object, parameters: parametersFor(object, asked as Fields | undefined) };
+  return { id, object, parameters: parametersFor(object, asked as Fields | undefined, strict) };
 };
 
 const ENCRYPTS = ['Encrypt', 'EncryptThenMACSign', 'MACSignThenEncrypt'];
 const AUTHENTICATES = ['MACSign', 'EncryptThenMACSign', 'MACSignThenEncrypt'];
 
-/** Both structures have the same fields here. @throws KmipRefusal */
-export const readWrapping = async (fields: Fields, call: KmipCall): Promise<Wrapping> => {
+/**
+ * Both structures have the same fields here. `specification`: a request to wrap, whose parameters must be the key's (KMIP 2.1 §7.18);
+ * the data beside what is wrapped already say how that was done.
+ * @throws KmipRefusal
+ */
+export const readWrapping = async (fields: Fields, call: KmipCall, use: 'specification' | 'data'): Promise<Wrapping> => {
+  const strict = use === 'specification';
   const method = String(fields['WrappingMethod']);
   if (!ENCRYPTS.includes(method) && !AUTHENTICATES.includes(method)) {
     throw refuse('FeatureNotSupported', 'Wrapping methods are Encrypt, MAC/sign and the two of both.');
   }
-  const encryption = ENCRYPTS.includes(method) ? await keyIn(fields['EncryptionKeyInformation'], call) : undefined;
-  const authentication = AUTHENTICATES.includes(method) ? await keyIn(fields['MACSignatureKeyInformation'], call) : undefined;
+  const encryption = ENCRYPTS.includes(method) ? await keyIn(fields['EncryptionKeyInformation'], call, strict) : undefined;
+  const authentication = AUTHENTICATES.includes(method) ? await keyIn(fields['MACSignatureKeyInformation'], call, strict) : undefined;
   if (encryption === undefined && ENCRYPTS.includes(method)) throw refuse('InvalidField', 'The method needs Encryption Key Information.');
   if (authentication === undefined && AUTHENTICATES.includes(method)) {
     throw refuse('InvalidField', 'The method needs MAC/Signature Key Information.');
@@ -78,25 +87,38 @@ export const readWrapping = async (fields: Fields, call: KmipCall): Promise<Wrap
   };
 };
 
-/** MAC under a symmetric key, signature under a private one, each by the algorithm that is usual for the key. */
+/** Facts for the tables of MACs and signatures; without any parameters the algorithm is the usual one of the key. */
+const factsFor = ({ object, parameters }: NamedKey): KeyFacts | undefined =>
+  object.spec === undefined || Object.keys(parameters).length === 0
+    ? undefined
+    : { spec: object.spec, family: KEY_SPECS[object.spec].family, named: undefined, parameters };
+const signing = (key: NamedKey) => {
+  const facts = factsFor(key);
+  return facts === undefined ? {} : signatureFor(facts, undefined);
+};
+const macing = (key: NamedKey) => {
+  const facts = factsFor(key);
+  return facts === undefined ? {} : macFor(facts);
+};
+
+/** MAC under a symmetric key, signature under a private one. */
 export const authenticate = async (key: NamedKey, data: Uint8Array, call: KmipCall): Promise<Uint8Array> => {
   const { id, object } = key;
   try {
-    if (object.type === 'private-key') return (await call.call('sign', { key: id, data })).signature;
-    return (await call.call('mac', { key: id, data })).mac;
+    if (object.type === 'private-key') return (await call.call('sign', { key: id, data, ...signing(key) })).signature;
+    return (await call.call('mac', { key: id, data, ...macing(key) })).mac;
   } catch (error) {
     throw wrappingFault(error);
   }
 };
 
+const VERIFYING = ['private-key', 'public-key', 'certificate'];
 /** Checks a MAC or signature; a signature also under the corresponding public key. */
 const isAuthentic = async (key: NamedKey, data: Uint8Array, value: Uint8Array, call: KmipCall): Promise<boolean> => {
   const { id, object } = key;
   try {
-    if (object.type === 'private-key' || object.type === 'public-key' || object.type === 'certificate') {
-      return (await call.call('verify', { key: id, data, signature: value })).valid;
-    }
-    return (await call.call('mac-verify', { key: id, data, mac: value })).valid;
+    if (VERIFYING.includes(object.type)) return (await call.call('verify', { key: id, data, signature: value, ...signing(key) })).valid;
+    return (await call.call('mac-verify', { key: id, data, mac: value, ...macing(key) })).valid;
   } catch (error) {
     throw wrappingFault(error);
   }

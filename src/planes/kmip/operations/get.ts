@@ -47,7 +47,7 @@ const wrapTypeOf = (payload: Fields): 'NotWrapped' | 'AsRegistered' | undefined 
 /** What was registered wrapped, opened with the keys that its Key Wrapping Data names. */
 const opened = async (block: StoredBlock, exported: Exported, { call }: Retrieval): Promise<{ block: StoredBlock; exported: Exported }> => {
   const data = block.wrapping as Fields;
-  const wrapping = await readWrapping(data, call);
+  const wrapping = await readWrapping(data, call, 'data');
   const { wrapping: _, ...rest } = block;
   // TC-WRAP-2 puts the encrypted bytes in the Key Material of a structure; what is only signed is a structure anyway.
   const structured = block.holds === 'ttlv' ? decodeKeyValue(exported.material, '2.1') : undefined;
@@ -192,7 +192,7 @@ const retrieveWrapped = async (
   if (UNKEYED.includes(object.type) || object.type === 'template')
     throw refuse('InvalidObjectType', 'The object has no Key Block to wrap.');
   if (block.holds === 'nothing') throw refuse('KeyValueNotPresent', 'The value of the object is held elsewhere.');
-  const wrapping = await readWrapping(specification, call);
+  const wrapping = await readWrapping(specification, call, 'specification');
   const { encryption } = wrapping;
   if (!wrapping.encoded && specification['AttributeName'] !== undefined) {
     throw refuse('EncodingOptionError', 'Without encoding no attributes can be wrapped.');

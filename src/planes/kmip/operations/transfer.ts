@@ -160,7 +160,7 @@ const unwrapped = async (object: Fields, payload: Fields, call: KmipCall, wiper:
   const given = block['KeyValue'];
   const value = given instanceof Uint8Array ? given : (given as Fields | undefined)?.['KeyMaterial'];
   if (!(value instanceof Uint8Array)) throw refuse('EncodingOptionError', 'The wrapped Key Value is a byte string.');
-  const { bytes, encoded } = await unwrapValue(await readWrapping(data, call), data, value, call);
+  const { bytes, encoded } = await unwrapValue(await readWrapping(data, call, 'data'), data, value, call);
   wiper.take(bytes);
   const { KeyWrappingData: _, ...rest } = block;
   return { ...object, KeyBlock: { ...rest, KeyValue: encoded ? decodeKeyValue(bytes, call.version) : { KeyMaterial: bytes } } };
