@@ -192,7 +192,12 @@ export interface Operations {
   };
   /** Returns the private key's view; the public key is an object of its own, linked. */
   'create-key-pair': {
-    request: NewObject & { readonly spec: KeySpec; readonly publicKey?: NewObject };
+    request: NewObject & {
+      readonly spec: KeySpec;
+      readonly publicKey?: NewObject;
+      /** Ends with a PKCS#11 session, whose plane sees to that; only then is a pair made that is too weak to keep (RSA-1024). */
+      readonly shortLived?: boolean;
+    };
     response: ObjectView & { readonly publicKeyId: string };
   };
   /** Plain material (KMIP Register, public keys, certificates). `material` is zeroed by the key service. */

@@ -30,6 +30,8 @@ export interface Authentication {
   /** Token id or certificate fingerprint; never the secret. */
   readonly credentialId: string;
   readonly expiresAt?: number;
+  /** What the server proves itself with in turn, for a hashed password; answered by `whoami` to the KMIP plane. */
+  readonly serverProof?: Uint8Array;
   /** Token scope: action patterns this credential is limited to; absent = the principal's own rights. */
   readonly scope?: readonly string[];
 }

@@ -53,6 +53,17 @@ export const storeHashed = (login: string, password: string): NonNullable<Stored
   s2: sha256(password, login).toString('hex'),
 });
 
+const stampBytes = (timestamp: bigint): Buffer => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigInt64BE(BigInt.asIntN(64, timestamp));
+  return bytes;
+};
+function serverProof(stored: StoredLogin, timestamp: bigint): Uint8Array | undefined {
+  if (stored.hashed === undefined) return undefined;
+  const s1 = Buffer.from(stored.hashed.s1, 'hex');
+  return new Uint8Array(sha256(stampBytes(timestamp), s1, sha256(Buffer.from(stored.hashed.s2, 'hex'))));
+}
+
 const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
 
 /** RFC 6238 with the parameters of RFC 4226 §5.3: SHA-1, 6 digits. */
@@ -64,14 +75,22 @@ function otpAt(seed: Uint8Array, step: number): string {
   return String((mac.readUInt32BE(offset) & 0x7fffffff) % 10 ** OTP_DIGITS).padStart(OTP_DIGITS, '0');
 }
 
+export interface ProvenLogin {
+  readonly principalId: string;
+  /** Hash(timestamp ‖ S1 ‖ Hash(S2)): the server knows the hashed password too (KMIP 2.1 §8.2, Server Hashed Password). */
+  readonly serverProof?: Uint8Array;
+}
+
 export interface Logins {
-  /** The principal that the credential proves in a tenant; nothing when it proves none. Takes the same time for a login that is not there. */
+  /**
+   * What the credential proves in a tenant; nothing when it proves nothing. Takes the same time for a login that is not there. One-time
+   * credentials are good for one request, which may make several calls: it is known by its id, which the plane gives, not the client.
+   */
   verify(
     tenant: string,
     credential: Exclude<MessageCredential, { kind: 'token' }>,
-    withCertificate: boolean,
-    now: number,
-  ): Promise<string | undefined>;
+    facts: { readonly withCertificate: boolean; readonly requestId: string; readonly now: number },
+  ): Promise<ProvenLogin | undefined>;
 }
 
 export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
@@ -79,7 +98,7 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
   const processKey = randomBytes(32);
   const verified = new Map<string, number>();
   /** Last one-time step and last hashed timestamp used, by setting name: each is good once. */
-  const lastUsed = new Map<string, bigint>();
+  const lastUsed = new Map<string, { readonly value: bigint; readonly requestId: string }>();
   let inFlight = 0;
 
   const remember = <V>(map: Map<string, V>, key: string, value: V): void => {
@@ -88,10 +107,11 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
     if (map.size >= MAX_VERIFIED && oldest !== undefined) map.delete(oldest);
     map.set(key, value);
   };
-  const once = (key: string, value: bigint): boolean => {
+  const once = (key: string, value: bigint, requestId: string): boolean => {
     const before = lastUsed.get(key);
-    if (before !== undefined && value <= before) return false;
-    remember(lastUsed, key, value);
+    if (before !== undefined && value === before.value) return requestId === before.requestId;
+    if (before !== undefined && value < before.value) return false;
+    remember(lastUsed, key, { value, requestId });
     return true;
   };
 
@@ -112,12 +132,12 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
     }
   };
 
-  const otpHolds = (stored: StoredLogin | undefined, name: string, code: string, now: number): boolean => {
+  const otpHolds = (stored: StoredLogin | undefined, name: string, code: string, now: number, requestId: string): boolean => {
     const seed = Buffer.from(stored?.otpSeed ?? '', 'base64');
     const step = Math.floor(now / 1_000 / OTP_STEP_SECONDS);
     // One step either way for clocks that differ (RFC 6238 §5.2); each step is good once.
     const found = [step, step - 1, step + 1].find((at) => same(sha256(otpAt(seed, at)), sha256(code)));
-    return stored?.otpSeed !== undefined && found !== undefined && once(name, BigInt(found));
+    return stored?.otpSeed !== undefined && found !== undefined && once(name, BigInt(found), requestId);
   };
 
   const hashedHolds = (
@@ -125,16 +145,15 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
     name: string,
     given: Extract<MessageCredential, { kind: 'hashed-password' }>,
     now: number,
+    requestId: string,
   ): boolean => {
     if (given.hash !== 'sha256' || given.value.length !== 2 * HASH_BYTES) return false;
     const s1 = Buffer.from(stored?.hashed?.s1 ?? '', 'hex');
     const s2 = Buffer.from(stored?.hashed?.s2 ?? '', 'hex');
-    const time = Buffer.alloc(8);
-    time.writeBigInt64BE(BigInt.asIntN(64, given.timestamp));
-    const expected = Buffer.concat([sha256(s1, time), s2]);
+    const expected = Buffer.concat([sha256(s1, stampBytes(given.timestamp)), s2]);
     const age = BigInt(now) * 1_000n - given.timestamp;
     if (stored?.hashed === undefined || !same(expected, given.value)) return false;
-    return age <= HASHED_WINDOW_US && age >= -HASHED_WINDOW_US && once(name, given.timestamp);
+    return age <= HASHED_WINDOW_US && age >= -HASHED_WINDOW_US && once(name, given.timestamp, requestId);
   };
 
   const deviceHolds = (stored: StoredLogin | undefined, given: Extract<MessageCredential, { kind: 'device' }>): boolean =>
@@ -143,7 +162,7 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
     );
 
   return {
-    async verify(tenant, credential, withCertificate, now) {
+    async verify(tenant, credential, { withCertificate, requestId, now }) {
       const setting = loginSetting(credential.kind, credential.login);
       const name = `${tenant}/${setting}`;
       const stored = ((await settings.setting(tenant, setting)) ?? undefined) as StoredLogin | undefined;
@@ -153,9 +172,9 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
             return passwordHolds(stored?.password, credential.password, now);
           case 'one-time-password':
             if (stored?.password !== undefined && !(await passwordHolds(stored.password, credential.password ?? '', now))) return false;
-            return otpHolds(stored, name, credential.code, now);
+            return otpHolds(stored, name, credential.code, now, requestId);
           case 'hashed-password':
-            return hashedHolds(stored, name, credential, now);
+            return hashedHolds(stored, name, credential, now, requestId);
           case 'device':
             if (stored === undefined || !deviceHolds(stored, credential)) return false;
             // Serial numbers are printed on the device: without a password they only narrow what a certificate proves.
@@ -163,7 +182,9 @@ export function makeLogins(settings: Pick<SettingStore, 'setting'>): Logins {
             return passwordHolds(stored.password, credential.password ?? '', now);
         }
       })();
-      return holds ? stored?.principalId : undefined;
+      if (!holds || stored === undefined) return undefined;
+      const proof = credential.kind === 'hashed-password' ? serverProof(stored, credential.timestamp) : undefined;
+      return { principalId: stored.principalId, ...(proof === undefined ? {} : { serverProof: proof }) };
     },
   };
 }

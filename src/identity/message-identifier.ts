@@ -36,7 +36,7 @@ const tooLong = (credential: Secret): boolean =>
 export const makeMessageIdentifier = (parts: MessageIdentifierParts) => {
   const throttle = makeThrottle({ ...LOGIN_THROTTLE, clock: parts.clock });
 
-  const bySecret = async (given: Secret, tenant: string | undefined, now: number): Promise<Identified> => {
+  const bySecret = async (given: Secret, tenant: string | undefined, caller: Caller, now: number): Promise<Identified> => {
     if (parts.logins === undefined || tooLong(given)) throw parts.refusal();
     const named = tenant === undefined ? WITH_TENANT.exec(given.login) : null;
     const login = named?.[1] ?? given.login;
@@ -47,13 +47,18 @@ export const makeMessageIdentifier = (parts: MessageIdentifierParts) => {
         retryAfterMs: throttle.retryAfterMs(key),
         next: 'Wait, then present a valid credential.',
       });
-    const principalId = await parts.logins.verify(home, { ...given, login }, tenant !== undefined, now);
-    if (principalId === undefined) {
+    const facts = { withCertificate: tenant !== undefined, requestId: caller.requestId, now };
+    const proven = await parts.logins.verify(home, { ...given, login }, facts);
+    if (proven === undefined) {
       throttle.failed(key);
       throw parts.refusal();
     }
-    const authentication: Authentication = { method: given.kind, credentialId: `${given.kind}:${key}` };
-    return { ...(await parts.resolve(home, principalId)), authentication };
+    const authentication: Authentication = {
+      method: given.kind,
+      credentialId: `${given.kind}:${key}`,
+      ...(proven.serverProof === undefined ? {} : { serverProof: proven.serverProof }),
+    };
+    return { ...(await parts.resolve(home, proven.principalId)), authentication };
   };
 
   return async (credential: Extract<Credential, { kind: 'message' }>, caller: Caller, now: number): Promise<Identified> => {
@@ -62,7 +67,8 @@ export const makeMessageIdentifier = (parts: MessageIdentifierParts) => {
     const first = certificate === undefined ? undefined : await parts.byCertificate(certificate, now);
     let last = first;
     for (const one of presented) {
-      const next = one.kind === 'token' ? await parts.byToken(one.token, caller, now) : await bySecret(one, last?.principal.tenant, now);
+      const next =
+        one.kind === 'token' ? await parts.byToken(one.token, caller, now) : await bySecret(one, last?.principal.tenant, caller, now);
       if (last !== undefined && next.principal.tenant !== last.principal.tenant) throw parts.refusal();
       last = next;
     }

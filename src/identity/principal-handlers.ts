@@ -183,7 +183,7 @@ const deletePrincipal = async (store: IdentityStore, call: AuthorizedCall<'delet
 
 export const makePrincipalHandlers = (store: IdentityStore): PrincipalHandlers => ({
   whoami: async (call) => {
-    const { method, scope, credentialId } = call.authentication;
+    const { method, scope, credentialId, serverProof } = call.authentication;
     return {
       response: {
         principal: call.principal,
@@ -191,6 +191,7 @@ export const makePrincipalHandlers = (store: IdentityStore): PrincipalHandlers =
         ...(scope === undefined ? {} : { scope }),
         // A login that lasts (PKCS#11) goes on under the credential's id, so that nobody has to keep the secret.
         ...(call.plane === 'pkcs11' ? { credentialId } : {}),
+        ...(call.plane === 'kmip' && serverProof !== undefined ? { serverProof } : {}),
       },
       changes: [],
     };

@@ -129,6 +129,32 @@ test('a hashed password is good for its moment, once', async () => {
   expect(await ping(client, given(now - 3_600_000_000n))).toBe('AuthenticationNotSuccessful');
 });
 
+test('one request may do several things with a credential that is good once, and the server proves itself too', async () => {
+  const client = await target.connect('alice');
+  const at = BigInt(Date.now() + 60_000) * 1_000n;
+  const sha = (...parts: readonly (string | Uint8Array)[]) =>
+    parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest();
+  const stamp = Buffer.alloc(8);
+  stamp.writeBigInt64BE(at);
+  const s1 = sha('jane', 'hash me up');
+  const s2 = sha('hash me up', 'jane');
+  const value = new Uint8Array(Buffer.concat([sha(s1, stamp), s2]));
+  const given = header('HashedPassword', { Username: 'jane', TimeStamp: { type: 'DateTimeExtended', value: at }, HashedPassword: value });
+  const response = await client.send({
+    kind: 'request',
+    version: '2.1',
+    header: given,
+    items: ['a', 'b'].map((id) => ({
+      operation: 'RNGRetrieve',
+      id: new Uint8Array(Buffer.from(id)),
+      payload: { DataLength: 8 },
+      fields: {},
+    })),
+  });
+  expect(response.items.map((item) => item.fields['ResultStatus'])).toEqual(['Success', 'Success']);
+  expect(response.header['ServerHashedPassword']).toEqual(new Uint8Array(sha(stamp, s1, sha(s2))));
+});
+
 test('a one-time password is good once', async () => {
   const client = await target.connect('alice');
   const seed = utf8('12345678901234567890');

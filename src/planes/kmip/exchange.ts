@@ -2,6 +2,7 @@ import {
   type BatchItem,
   CodecError,
   childrenOf,
+  compareVersions,
   type Fields,
   type Item,
   type KmipVersion,
@@ -88,9 +89,12 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     const { message, items } = request;
     const options = requestOptions(message);
     const now = clock();
-    // No Server Correlation Value: it is optional, and PyKMIP cannot read a response that has one.
-    const answerHeader = header(now);
     const requestId = session.nextRequestId();
+    // "SHOULD be provided by the server" (KMIP 2.1 §9.10); PyKMIP, which speaks the versions before, cannot read a response that has one.
+    const answerHeader: Fields = {
+      ...header(now),
+      ...(compareVersions(version, '2.1') < 0 ? {} : { ServerCorrelationValue: requestId }),
+    };
     let answered: readonly BatchItem[];
     try {
       checkHeader(message, items, parts.limits);
@@ -103,11 +107,19 @@ export function makeExchange(parts: ExchangeParts): Exchange {
       };
       const context: BatchContext = { version, options, caller, connection: session, now };
       answered = await runItems(parts, context, items);
+      Object.assign(answerHeader, await serverProof(parts, options, caller));
     } catch (error) {
       answered = [{ fields: refusedFields(error, version) }];
     }
     return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
   };
+}
+
+/** A client that proved itself with a hashed password is proved to that the server knows it too (KMIP 2.1 §8.2). */
+async function serverProof(parts: ExchangeParts, options: RequestOptions, caller: Caller): Promise<Fields> {
+  if (!options.credentials.some((one) => one['CredentialType'] === 'HashedPassword')) return {};
+  const who = await parts.service('whoami', {}, caller);
+  return who.ok && who.value.serverProof !== undefined ? { ServerHashedPassword: who.value.serverProof } : {};
 }
 
 /** A refusal of the request as a whole. @throws anything that is none */
