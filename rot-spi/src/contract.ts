@@ -120,7 +120,8 @@ export interface KeyPart {
 /** The calls a root can serve: name → [request, response]. The process boundary, the contract suite and the metrics iterate it. */
 export interface RootCalls {
   generateKey: [{ readonly binding: KeyBinding; readonly bits?: number }, CreatedKey];
-  generateKeyPair: [{ readonly binding: KeyBinding; readonly publicExponent?: number }, CreatedKey];
+  /** `shortLived`: the pair ends with a session; only then are specs made that are import-only for being too weak (RSA-1024). */
+  generateKeyPair: [{ readonly binding: KeyBinding; readonly publicExponent?: number; readonly shortLived?: boolean }, CreatedKey];
   /** Plain material goes straight into the root; the caller zeroes its copy. */
   importKey: [{ readonly binding: KeyBinding; readonly format: MaterialFormat; readonly material: Uint8Array }, CreatedKey];
   /** Layered roots: what the provider says of a key it has already. `ref` in the provider's words; answered with its version. */

@@ -83,6 +83,7 @@ export const REQUEST_FIELD_TYPES = {
   rootId: text,
   saltLength: number,
   scope: texts,
+  shortLived: flag,
   since: number,
   spec: text,
   specs: texts,
@@ -113,7 +114,7 @@ const AUDIT_FILTER = ['action', 'actor', 'operation', 'outcome', 'parent', 'plan
 /** Total over the operations table, so that a new operation has to decide. */
 export const REQUEST_FIELDS: Readonly<Record<OperationName, readonly RequestFieldName[]>> = {
   'create-key': [...CREATION, 'bits', 'type'],
-  'create-key-pair': CREATION,
+  'create-key-pair': [...CREATION, 'shortLived'],
   register: [...CREATION, 'format', 'replaces', 'type'],
   'import-key': [...CREATION, 'format', 'type', 'wrapAlgorithm'],
   'adopt-key': ['activate', 'exportable', 'names', 'objectGroup', 'ref', 'root', 'tags', 'usage'],

@@ -143,9 +143,13 @@ const createKeyPair =
     const { request, now } = call;
     const spec = knownSpec(request.spec);
     if (!isPair(spec)) throw badField('spec', `${spec} is not a key pair.`, 'Use create-key.');
-    generable(spec);
+    const shortLived = request.shortLived === true && KEY_SPECS[spec].importOnly === true;
+    // Only that plane ends what it makes with the session it was made for.
+    if (request.shortLived === true && call.plane !== 'pkcs11')
+      throw badField('shortLived', 'Only PKCS#11 sessions have keys that end with them.', 'Leave it out.');
+    if (!shortLived) generable(spec);
     const usage = checkUsage(request.usage, spec, 'private-key', 'usage');
-    const root = await parts.roots.choose({ ...wish(request), spec, how: 'generate' });
+    const root = await parts.roots.choose({ ...wish(request), spec, how: shortLived ? 'import' : 'generate' });
     const draft = await draftObject(parts, call, request, {
       type: 'private-key',
       spec,
@@ -159,7 +163,10 @@ const createKeyPair =
       attributes: { ...draft.attributes, [PAIR_ATTRIBUTE]: publicDraft.id },
       links: [{ type: 'public-key', target: publicDraft.id }, ...draft.links],
     };
-    const made = await parts.roots.call(root.id, 'generateKeyPair', { binding: bindingOf(object, 1) });
+    const made = await parts.roots.call(root.id, 'generateKeyPair', {
+      binding: bindingOf(object, 1),
+      ...(shortLived ? { shortLived } : {}),
+    });
     const version = versionOf(object, 1, made, root.description, now);
     const publicVersion = publicVersionOf(publicDraft, 1, made.publicKey, made.publicKey, root.description, {
       local: true,

@@ -118,7 +118,8 @@ const checkMacing = (request: RootRequest<'mac'>, can: Capabilities, usage: KeyU
   checkBytes(request.data, 'data', can.description.maxInput);
 };
 
-const checkGenerated = (spec: Spec, can: Capabilities): void => {
+const checkGenerated = (spec: Spec, can: Capabilities, shortLived = false): void => {
+  if (spec.importOnly && shortLived && can.specs.get(spec.name)?.import) return;
   if (spec.importOnly) throw unsupported(`${spec.name} keys are too weak to be made today`, 'Choose a stronger key specification.');
   if (!can.specs.get(spec.name)?.generate)
     throw unsupported(`this root does not generate ${spec.name} keys`, 'See the capability report of the root.');
@@ -140,7 +141,8 @@ const checkGenerate: RequestCheck<'generateKey'> = (request, can) => {
 const checkGeneratePair: RequestCheck<'generateKeyPair'> = (request, can) => {
   const spec = checkBinding(request.binding);
   if (spec.shape !== 'pair') throw invalid(`${spec.name} is not a key pair: use generateKey`);
-  checkGenerated(spec, can);
+  if (request.shortLived !== undefined && typeof request.shortLived !== 'boolean') throw invalid('shortLived must be true or false');
+  checkGenerated(spec, can, request.shortLived === true);
   if (request.publicExponent === undefined) return request;
   if (spec.family !== 'rsa') throw invalid(`${spec.name} has no public exponent`);
   // FIPS 186-5 §A.1.1: odd, above 2^16.

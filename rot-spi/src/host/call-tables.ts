@@ -143,7 +143,7 @@ export const CREATED = {
 export const CALLS: { readonly [C in RootCallName]: CallRow<C> } = {
   generateKey: { request: { binding: 'binding', bits: 'uint?' }, response: CREATED, lost: 'unless-external' },
   generateKeyPair: {
-    request: { binding: 'binding', publicExponent: 'uint?' },
+    request: { binding: 'binding', publicExponent: 'uint?', shortLived: 'flag?' },
     response: CREATED,
     lost: 'unless-external',
     heavy: () => true,

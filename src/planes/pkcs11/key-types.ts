@@ -48,9 +48,15 @@ const HMACS: readonly (readonly [KeySpec, number])[] = [
 export const keyTypeOf = (spec: KeySpec): number =>
   spec === 'des3-112' ? CKK.DES2 : (HMACS.find(([name]) => name === spec)?.[1] ?? BY_FAMILY[KEY_SPECS[spec].family]);
 
+export const DES_BYTES = 8;
+/** Key type that the spec does not say by itself, and that is therefore kept with the object. */
+export const keptKeyType = (keyType: number): number | undefined => (keyType === CKK.DES ? keyType : undefined);
+
 /** Spec of a secret key of a type and, where the type leaves it open, a length in bytes; undefined = not to be had. */
 export const secretSpec = (keyType: number, lengthBytes: number | undefined): KeySpec | undefined => {
   if (keyType === CKK.GENERIC_SECRET) return 'secret';
+  // Nothing in the algebra enciphers with single DES; such a key is kept as the secret it is.
+  if (keyType === CKK.DES) return lengthBytes === DES_BYTES ? 'secret' : undefined;
   if (keyType === CKK.DES2) return 'des3-112';
   if (keyType === CKK.DES3) return 'des3-168';
   if (keyType === CKK.CHACHA20) return 'chacha20';

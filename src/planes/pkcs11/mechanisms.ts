@@ -76,7 +76,7 @@ const cipher = (
   });
 
 export const MECHANISMS: readonly MechanismRow[] = [
-  row('RSA_PKCS_KEY_PAIR_GEN', RSA, [2048, 4096], { generate: 'pair' }),
+  row('RSA_PKCS_KEY_PAIR_GEN', RSA, RSA_USE, { generate: 'pair' }),
   row('RSA_PKCS', RSA, RSA_USE, {
     signature: { algorithm: 'rsa-pkcs1-raw', input: 'digest' },
     cipher: { algorithm: 'rsa-pkcs1', single: true },
@@ -114,6 +114,8 @@ export const MECHANISMS: readonly MechanismRow[] = [
   cipher('AES_CFB128', AES, 'aes-cfb128'),
   row('AES_CMAC', AES, AES_SIZES, { mac: { algorithm: 'aes-cmac', bytes: 16 } }),
   row('AES_CMAC_GENERAL', AES, AES_SIZES, { mac: { algorithm: 'aes-cmac', bytes: 16, general: true } }),
+  // A value of eight bytes to keep for applications that still pass such keys around; no mechanism here enciphers with it.
+  row('DES_KEY_GEN', ['secret'], [8, 8], { generate: 'key' }),
   row('DES2_KEY_GEN', DES3, [16, 16], { generate: 'key' }),
   row('DES3_KEY_GEN', DES3, [24, 24], { generate: 'key' }),
   cipher('DES3_ECB', DES3, 'des3-ecb', { blockBytes: 8 }),

@@ -3,7 +3,7 @@ import type { ObjectView, OperationRequest } from '../../../domain/index.js';
 import type { CallName } from '../calls.js';
 import type { CallContext, Handler, Session } from '../contract.js';
 import { ecSpki, readElement, unsigned } from '../der.js';
-import { curveOf, curveParameters, secretSpec } from '../key-types.js';
+import { curveOf, curveParameters, DES_BYTES, secretSpec } from '../key-types.js';
 import { type MechanismRow, mechanismRow } from '../mechanisms.js';
 import { keyOf } from '../objects.js';
 import { Rv, rv } from '../rv.js';
@@ -36,6 +36,8 @@ const checkKind = (template: Template, cko: number, keyTypes: readonly number[])
 
 const HMAC_TYPES = [CKK.SHA_1_HMAC, CKK.SHA224_HMAC, CKK.SHA256_HMAC, CKK.SHA384_HMAC, CKK.SHA512_HMAC];
 interface KeyPlan {
+  /** Kept with the object where the spec does not say it. */
+  readonly keyType?: number;
   readonly spec: KeySpec;
   readonly bits?: number;
 }
@@ -44,6 +46,10 @@ const planKey = (row: MechanismRow, template: Template): KeyPlan => {
     const two = row.type === CKM.DES2_KEY_GEN;
     checkKind(template, CKO.SECRET_KEY, [two ? CKK.DES2 : CKK.DES3]);
     return { spec: two ? 'des3-112' : 'des3-168' };
+  }
+  if (row.type === CKM.DES_KEY_GEN) {
+    checkKind(template, CKO.SECRET_KEY, [CKK.DES]);
+    return { spec: 'secret', bits: DES_BYTES * 8, keyType: CKK.DES };
   }
   const aes = row.type === CKM.AES_KEY_GEN;
   const keyType = checkKind(template, CKO.SECRET_KEY, aes ? [CKK.AES] : [CKK.GENERIC_SECRET, ...HMAC_TYPES]);
@@ -60,11 +66,12 @@ const generateKey: Handler = async (context, args) => {
   const session = sessionOf(context.connection, handle);
   const row = rowOf(mechanism, (one) => one.generate === 'key');
   const template = readTemplate(attributes);
-  const plan = planKey(row, template);
+  const { keyType, ...plan } = planKey(row, template);
   const common = readCommon(context, session, template, CKO.SECRET_KEY);
   const usage = readUsage(template, CKO.SECRET_KEY, KEY_SPECS[plan.spec].usages);
   const protection = readProtection(template);
-  const full = local(withAttributes(common, { ...protection.attributes, ...readRest(template) }), row.type);
+  const kept = keyType === undefined ? {} : { [STORED.keyType]: keyType };
+  const full = local(withAttributes(common, { ...protection.attributes, ...readRest(template), ...kept }), row.type);
   const named = await nameFor(context, session, full);
   const request = { ...full.request, ...named, ...plan, exportable: protection.exportable };
   const view = await context.call(
@@ -130,6 +137,7 @@ const generateKeyPair: Handler = async (context, args) => {
       ...named,
       spec,
       exportable: protection.exportable,
+      ...(privateCommon.token || publicCommon.token ? {} : { shortLived: true }),
       usage: union(spec, privateUsage, publicUsage),
       publicKey: { ...publicFull.request, ...(publicUsage.length === 0 ? {} : { usage: publicUsage }) },
     },

@@ -4,7 +4,7 @@ import type { CallName } from '../calls.js';
 import type { CallContext, FindOperation, Handler, KnownObject, Session } from '../contract.js';
 import { makeFind } from '../find.js';
 import { privateNumber, readPrivateMaterial, readPublicMaterial } from '../key-material.js';
-import { secretSpec } from '../key-types.js';
+import { keptKeyType, secretSpec } from '../key-types.js';
 import {
   type AttributeAnswer,
   attributesOfClass,
@@ -125,7 +125,9 @@ const createSecret = (context: CallContext, session: Session, template: Template
   if (spec === undefined) throw rv(keyType === CKK.AES ? 'ATTRIBUTE_VALUE_INVALID' : 'TEMPLATE_INCONSISTENT');
   const usage = readUsage(template, CKO.SECRET_KEY, KEY_SPECS[spec].usages);
   const { exportable, attributes } = readProtection(template);
-  return register(context, session, withAttributes(common, attributes), template, {
+  const kept = keptKeyType(keyType);
+  const own = kept === undefined ? attributes : { ...attributes, [STORED.keyType]: kept };
+  return register(context, session, withAttributes(common, own), template, {
     type: spec === 'secret' ? 'secret-data' : 'symmetric-key',
     format: 'raw',
     material: Uint8Array.from(value),
