@@ -68,6 +68,20 @@ describe('private keys', () => {
     expect(openssl(['rsa', '-inform', 'DER', '-check', '-noout'], pkcs8(made)).toString()).toContain('RSA key ok');
   });
 
+  test('numbers that are no key are refused before they keep anybody busy', () => {
+    const noise = (bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, at) => (at * 151 + 1) | 1);
+    const startedAt = performance.now();
+    for (const parts of [
+      { Modulus: noise(512), PrivateExponent: noise(512), PublicExponent: Uint8Array.of(1, 0, 1) },
+      { Modulus: noise(512), PrimeExponentP: noise(256), PublicExponent: Uint8Array.of(1, 0, 1) },
+      { Modulus: noise(2048), PrivateExponent: noise(2048), PublicExponent: Uint8Array.of(1, 0, 1) },
+      { Modulus: noise(512), PrivateExponent: noise(512), PublicExponent: noise(512) },
+    ]) {
+      expect(() => readMaterial('TransparentRSAPrivateKey', parts as Fields, { side: 'private' }, wiper)).toThrow(KmipRefusal);
+    }
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
+  });
+
   test('RSA numbers that do not belong together are refused', () => {
     const whole = writeMaterial('TransparentRSAPrivateKey', readPkcs8(pkcs8(rsa.privateKey))) as Record<string, Uint8Array>;
     const wrong = {
