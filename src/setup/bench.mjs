@@ -10,7 +10,7 @@ installDependencies();
 build();
 const directory = join(projectRoot, 'test', 'bench');
 const { showFigure } = await import(join(directory, 'figure.mjs'));
-const NAMES = ['guard', 'policy', 'boundary', 'pkcs11', 'pkcs11-plane', 'kmip-codec', 'rest', 'million'].filter((name) =>
+const NAMES = ['guard', 'policy', 'boundary', 'pkcs11', 'pkcs11-plane', 'kmip-codec', 'kmip-server', 'rest', 'million'].filter((name) =>
   readdirSync(directory).includes(`${name}.mjs`),
 );
 const wanted = process.argv.slice(2).filter((a) => !a.startsWith('-'));

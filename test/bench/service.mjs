@@ -16,11 +16,19 @@ export async function freePort() {
   return port;
 }
 
-export async function startService({ dataDir = mkdtempSync(join(tmpdir(), 'aegis-bench-')), args = [] } = {}) {
+export async function startService({ dataDir = mkdtempSync(join(tmpdir(), 'aegis-bench-')), args = [], env = {} } = {}) {
   const port = await freePort();
   const started = performance.now();
   const child = spawn(process.execPath, [MAIN, 'up', ...args], {
-    env: { ...process.env, AEGIS_DATA_DIR: dataDir, AEGIS_REST_PORT: String(port), AEGIS_LOG_LEVEL: 'warn' },
+    env: {
+      ...process.env,
+      AEGIS_DATA_DIR: dataDir,
+      AEGIS_REST_PORT: String(port),
+      AEGIS_LOG_LEVEL: 'warn',
+      AEGIS_KMIP_PORT: '0',
+      AEGIS_KMIP_HTTPS_PORT: '0',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
