@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
-import type { Fields, KmipVersion } from '@aegis/kmip-ttlv';
+import { ENUMERATIONS, type Fields, type KmipVersion } from '@aegis/kmip-ttlv';
 import type { KmipClient } from '@aegis/kmip-ttlv/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type KmipTarget, startKmipTarget } from './kmip-target.js';
@@ -230,6 +230,47 @@ describe('other objects', () => {
     const csr = await register('CertificateRequest', { CertificateRequestType: 'PKCS_10', CertificateRequestValue: request }, []);
     expect(hex((await get(csr))['CertificateRequestValue'])).toBe(hex(request));
     expect(await reasonOf(get(id, { KeyFormatType: 'PKCS_8' }))).toBe('KeyFormatTypeNotSupported');
+  });
+});
+
+describe('whatever key block comes', () => {
+  const FORMATS = ENUMERATIONS.find(({ name }) => name === 'KeyFormatType')?.values.map(({ name }) => name) ?? [];
+  const MATERIALS: readonly (readonly [string, Uint8Array | Fields])[] = [
+    ['no bytes', new Uint8Array(0)],
+    ['bytes without structure', Buffer.alloc(32, 0x30)],
+    ['a structure without numbers', {}],
+    [
+      'a structure of wrong numbers',
+      {
+        Modulus: Buffer.alloc(8),
+        P: Buffer.alloc(8),
+        Q: Buffer.alloc(8),
+        G: Buffer.alloc(8),
+        X: Buffer.alloc(8),
+        Y: Buffer.alloc(8),
+        D: Buffer.alloc(8),
+        RecommendedCurve: 'P_256',
+        QString: Buffer.alloc(8),
+      },
+    ],
+  ];
+  const TYPES = ['SymmetricKey', 'PrivateKey', 'PublicKey', 'SecretData'] as const;
+
+  test.each(TYPES)('a %s is refused with a reason or comes back', async (type) => {
+    const version = await target.connect('alice', '2.1');
+    for (const format of FORMATS.filter((name) => !/ECDSA|ECDH|ECMQV/.test(name))) {
+      for (const [, material] of MATERIALS) {
+        const object = { ...(type === 'SecretData' ? { SecretDataType: 'Seed' } : {}), ...block(format, material, 'RSA', 2048) };
+        try {
+          const id = await register(type, object, [mask(1)], version);
+          const back = await blockOf(id, {}, version);
+          if (material instanceof Uint8Array) expect(hex(materialOf(back))).toBe(hex(material));
+        } catch (error) {
+          const { reason } = error as { reason?: string };
+          expect(`${format}: ${reason}`).toMatch(/: (InvalidField|InvalidMessage|BadPassword|InvalidDataType|KeyFormatTypeNotSupported)$/);
+        }
+      }
+    }
   });
 });
 
