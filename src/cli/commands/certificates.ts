@@ -314,7 +314,7 @@ const crl: Command = {
     { name: 'out', value: 'FILE', summary: 'Default: standard output.' },
     { name: 'der', summary: 'DER instead of PEM.' },
   ],
-  example: 'aegis cert crl --out crl.pem && openssl crl -in crl.pem -noout -text',
+  example: 'aegis cert crl --out crl.pem',
   run: async (invocation, terminal) => {
     const { text, switches } = invocation;
     const { body } = await callApi(

@@ -189,7 +189,7 @@ const trace: Command = {
   ],
   details:
     'What it prints can be given to anybody: no identifier, name, date, number or key byte is in it. Cut a capture out of a decrypted TLS stream, or let a client of yours write its messages to a file.',
-  example: 'xxd -p message.bin | aegis kmip trace --in -',
+  example: 'aegis kmip trace --in message.bin',
   run: async (invocation, terminal) => {
     const { text, switches } = invocation;
     const messages: { direction: string; item: Item }[] = [];

@@ -196,7 +196,7 @@ export const CERTIFICATE_ROUTES: readonly Route[] = [
     }),
     fromResponse: authorityView,
     example: { body: { subject: 'CN=Bank KMIP CA,O=Bank', spec: 'ec-p384' } },
-    cli: 'aegis cert ca create --subject "CN=Bank KMIP CA,O=Bank"',
+    cli: 'aegis cert ca create --subject CN=KMIP-CA,O=Bank',
   }),
   jsonRoute({
     id: 'list-authorities',
