@@ -1,0 +1,3 @@
+import { runProgramCases } from './program-cases.js';
+
+runProgramCases('programs on the software root', 'software', false);
