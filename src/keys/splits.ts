@@ -22,7 +22,8 @@ import { checkNewType, requireHome } from './wrap.js';
 
 /** A split makes this many objects in one call at most; the schemes themselves number parts up to 255. */
 const MAX_PARTS = 64;
-const MAX_PRIME_BYTES = 1024;
+/** What a root proves prime within one call. */
+const MAX_PRIME_BYTES = 136;
 
 type Scheme = Pick<OperationRequest<'split-key'>, 'method' | 'threshold' | 'prime'>;
 

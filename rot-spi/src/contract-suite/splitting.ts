@@ -144,6 +144,10 @@ export const defineSplitting = (session: Session, { describe, test, expect }: Co
           session.call('splitKey', { key, method: 'prime-field', threshold: 2, prime, newKeys }),
         );
       await session.refused('invalid-argument', () => session.call('splitKey', { key, method: 'prime-field', threshold: 2, newKeys }));
+      const huge = Buffer.alloc(4096, 0xff);
+      await session.refused(['invalid-argument', 'limit-exceeded'], () =>
+        session.call('splitKey', { key, method: 'prime-field', threshold: 2, prime: huge, newKeys }),
+      );
     });
   });
 };

@@ -153,8 +153,10 @@ const joinXor = (shares: readonly Share[]): Buffer => {
 const toBigInt = (bytes: Uint8Array): bigint => (bytes.length === 0 ? 0n : BigInt(`0x${Buffer.from(bytes).toString('hex')}`));
 const fromBigInt = (value: bigint, length: number): Buffer => Buffer.from(value.toString(16).padStart(length * 2, '0'), 'hex');
 
-/** Largest prime taken, bytes: proving a larger one prime takes too long. */
-const MAX_PRIME_BYTES = 520;
+/** Largest prime taken, bytes (1,088 bits): proving a larger one prime would hold up everybody else's calls. Keys of RSA's size are split over GF(2^n). */
+const MAX_PRIME_BYTES = 136;
+/** Largest parts × threshold × bytes of one split, for the same reason: about a tenth of a second. */
+const MAX_WORK = 4_194_304;
 
 const fieldPrime = (prime: Uint8Array | undefined): { readonly p: bigint; readonly bytes: number } => {
   if (prime === undefined) throw invalid('a prime field needs its prime');
@@ -185,14 +187,16 @@ const splitPrime = (secret: Uint8Array, parts: number, { threshold, prime }: Sha
   });
 };
 
-const power = (base: bigint, exponent: bigint, p: bigint): bigint => {
-  let result = 1n;
-  let square = mod(base, p);
-  for (let rest = exponent; rest > 0n; rest >>= 1n) {
-    if ((rest & 1n) === 1n) result = mod(result * square, p);
-    square = mod(square * square, p);
+/** Extended Euclid; the argument is made of part numbers, which are public. */
+const inverse = (value: bigint, p: bigint): bigint => {
+  let [r, next] = [mod(value, p), p];
+  let [x, y] = [1n, 0n];
+  while (r > 1n) {
+    const quotient = next / r;
+    [r, next] = [next - quotient * r, r];
+    [x, y] = [y - quotient * x, x];
   }
-  return result;
+  return mod(x, p);
 };
 
 const joinPrime = (shares: readonly Share[], prime: Uint8Array | undefined, length: number | undefined): Buffer => {
@@ -207,7 +211,7 @@ const joinPrime = (shares: readonly Share[], prime: Uint8Array | undefined, leng
     }
     const value = toBigInt(share);
     if (value >= p) throw notJoinable();
-    secret = mod(secret + value * up * power(down, p - 2n, p), p);
+    secret = mod(secret + value * mod(up * inverse(down, p), p), p);
   }
   // Without a length of its own the secret is as long as the largest that the prime allows.
   const wanted = length ?? Math.floor((p.toString(2).length - 1) / 8);
@@ -221,6 +225,8 @@ const FIELDS: Partial<Record<SplitMethod, Field>> = { 'gf2-8': GF8, 'gf2-8-283':
 
 /** Splits; the caller zeroes secret and shares. */
 export const splitSecret = (secret: Uint8Array, parts: number, sharing: Sharing): Buffer[] => {
+  if (parts * sharing.threshold * secret.length > MAX_WORK)
+    throw new RootFault('limit-exceeded', 'this split is too much work for one call', 'Ask for fewer parts.');
   const field = FIELDS[sharing.method];
   if (field !== undefined) return splitBinary(field, secret, parts, sharing.threshold);
   return sharing.method === 'xor' ? splitXor(secret, parts) : splitPrime(secret, parts, sharing);
