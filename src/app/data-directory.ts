@@ -69,6 +69,12 @@ export function nodeIdOf(dataDir: string, configured: string | undefined): strin
   return id;
 }
 
+/** A value this node has to find again, beside the database rather than in it. */
+export const pinIn = (dataDir: string, name: string): { read(): string | undefined; write(value: string): void } => ({
+  read: () => (existsSync(join(dataDir, name)) ? readFileSync(join(dataDir, name), 'utf8').trim() : undefined),
+  write: (value) => writeFileDurably(dataDir, name, `${value}\n`),
+});
+
 /** Start time of a process in clock ticks since boot, so that a reused pid is not taken for the old process. */
 function startTimeOf(pid: number): string | undefined {
   try {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { HostedRoot } from '@aegis/rot-spi/host';
 import type { Logger } from 'pino';
 import { auditHealth, makeAuditHandlers, makeJournal, makeSequencer, type RunningJournal } from '../audit/index.js';
-import type { AuditHealth, Fault, GuardedService, RootView, ServiceStatus } from '../domain/index.js';
+import { type AuditHealth, type Fault, fail, type GuardedService, type RootView, type ServiceStatus } from '../domain/index.js';
 import { makeGuard } from '../guard/index.js';
 import { bootstrapAdmin, makeIdentifier, makeIdentityHandlers } from '../identity/index.js';
 import { makeKeyHandlers } from '../keys/key-handlers.js';
@@ -10,14 +10,16 @@ import { makeRootRegistry, type RootRegistry } from '../keys/root-registry.js';
 import { makeScheduler } from '../keys/scheduler.js';
 import { makePolicyEngine, makePolicyHandlers, type RunningPolicyEngine } from '../policy/index.js';
 import { openStorage, type Storage } from '../storage/index.js';
+import type { CheckSeals } from '../storage/ports.js';
 import { makeBackupHandler } from './backup.js';
 import { makeCheckpointSigning } from './checkpoint-key.js';
 import type { Config } from './config/load.js';
-import { nodeIdOf } from './data-directory.js';
+import { nodeIdOf, pinIn } from './data-directory.js';
 import { type DatabaseServer, startDatabase } from './database.js';
 import { effectiveEverywhere } from './effective-everywhere.js';
 import { envelopeTargetOf, makeFacts } from './guard-facts.js';
 import { type Metrics, makeMetrics } from './metrics.js';
+import { openRecordSeals, type RecordSeals } from './record-seals.js';
 import { openRoots } from './roots.js';
 import { StartError } from './start-error.js';
 import { VERSION } from './version.js';
@@ -69,6 +71,7 @@ async function connect(
   log: Logger,
   nodeId: string,
   opened: Closing[],
+  checkSeals: CheckSeals,
 ): Promise<{ database: DatabaseServer; storage: Storage }> {
   const database = await startDatabase(config.databaseUrl, config.dataDir, log).catch((error: unknown) => {
     throw new StartError(
@@ -77,14 +80,16 @@ async function connect(
     );
   });
   opened.push({ name: 'database', close: () => database.stop() });
-  const storage = await openStorage({ connection: database.connection, kind: database.kind, nodeId, log }).catch((error: unknown) => {
-    throw new StartError(
-      `the database cannot be used: ${(error as Error).message}`,
-      database.kind === 'external'
-        ? 'Check AEGIS_DATABASE_URL (or database.url), that PostgreSQL ≥ 14 runs there, and that its user may create tables.'
-        : `Look at the log in ${config.dataDir}/postgres.`,
-    );
-  });
+  const storage = await openStorage({ connection: database.connection, kind: database.kind, nodeId, log, checkSeals }).catch(
+    (error: unknown) => {
+      throw new StartError(
+        `the database cannot be used: ${(error as Error).message}`,
+        database.kind === 'external'
+          ? 'Check AEGIS_DATABASE_URL (or database.url), that PostgreSQL ≥ 14 runs there, and that its user may create tables.'
+          : `Look at the log in ${config.dataDir}/postgres.`,
+      );
+    },
+  );
   opened.push({ name: 'storage', close: () => storage.close() });
   return { database, storage };
 }
@@ -94,7 +99,11 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
   const startedAt = clock();
   const nodeId = nodeIdOf(config.dataDir, config.nodeId);
   const metrics = makeMetrics(VERSION);
-  const { database, storage } = await connect(config, log, nodeId, opened);
+  let seals: RecordSeals | undefined;
+  const { database, storage } = await connect(config, log, nodeId, opened, async (loaded, stored) => {
+    if (seals === undefined) throw fail('storage-unavailable', 'The service is still starting.');
+    return seals.check(loaded, stored);
+  });
   const roots = await openRoots(config.roots, log, metrics);
   opened.push({ name: 'roots', close: async () => void (await Promise.all([...roots.values()].map((root) => root.close()))) });
   const registry = makeRootRegistry({ roots, defaultRoot: config.defaultRoot, hostsOf: (id) => roots.get(id)?.hosts().length ?? 0 });
@@ -108,6 +117,11 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     maxPending: config.auditMaxPending,
   });
   opened.push({ name: 'journal', close: () => journal.close(JOURNAL_CLOSE_MS) });
+  seals = await openRecordSeals({
+    ...{ registry, settings: storage.settings, store: storage.seals, journal, cluster: storage.cluster, clock, log },
+    pin: pinIn(config.dataDir, 'record-seal-key'),
+  });
+  const sealing = seals.sealing(journal);
   const sequencer = makeSequencer({
     audit: storage.audit,
     cluster: storage.cluster,
@@ -147,8 +161,8 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     // The embedded database has one node only: there is nobody else to wait for.
     journal:
       database.kind === 'embedded'
-        ? journal
-        : effectiveEverywhere(journal, storage.cluster, (operation) =>
+        ? sealing
+        : effectiveEverywhere(sealing, storage.cluster, (operation) =>
             log.warn({ operation }, 'a node has not shown in time that it knows of a change; it is durable, and that node loses its lease'),
           ),
     clock,
@@ -197,7 +211,7 @@ async function assemble(config: Config, log: Logger, opened: Closing[]): Promise
     objects: storage.objects,
     roots: registry,
     settings: storage.settings,
-    journal,
+    journal: sealing,
     cluster: storage.cluster,
     clock,
     log: (event) => log.info(event, 'scheduler'),

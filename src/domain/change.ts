@@ -31,14 +31,27 @@ export interface StoredCertificateBinding {
  * record of its call, or not at all. `expect` is the revision the row must still have (optimistic lock → `conflict`).
  */
 export type Change =
-  | { readonly kind: 'insert-object'; readonly object: ManagedObject; readonly versions: readonly ObjectVersion[] }
+  | {
+      readonly kind: 'insert-object';
+      readonly object: ManagedObject;
+      readonly versions: readonly ObjectVersion[];
+      /** MACs over the rows, `versions` in the order of the versions; set on the way to the store, by nobody else. */
+      readonly seals?: { readonly object: Uint8Array; readonly versions: readonly Uint8Array[] };
+    }
   /**
    * Replaces the row; names and links are synchronised from the object. Fault `already-exists` when a name is taken.
    * `uses` and `usageLimits` are counters of the store: the row keeps its own (a reader's copy may be old), except that
    * `usage: 'uses'` writes `uses` as given (rotation) and `usage: 'limits'` writes `usageLimits` as given (a new limit, or none).
    */
-  | { readonly kind: 'update-object'; readonly object: ManagedObject; readonly expect: number; readonly usage?: 'uses' | 'limits' }
-  | { readonly kind: 'insert-version'; readonly version: ObjectVersion }
+  | {
+      readonly kind: 'update-object';
+      readonly object: ManagedObject;
+      readonly expect: number;
+      readonly usage?: 'uses' | 'limits';
+      readonly seal?: Uint8Array;
+    }
+  | { readonly kind: 'insert-version'; readonly version: ObjectVersion; readonly seal?: Uint8Array }
+  /** What a version's seal covers never changes, so an update keeps it. */
   | { readonly kind: 'update-version'; readonly version: ObjectVersion; readonly expect: number }
   /**
    * Atomically: remaining -= amount where `limited` (fault `usage-limit-reached` below zero), uses += `uses` (default 1; more when a

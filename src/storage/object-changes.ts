@@ -26,10 +26,12 @@ const INSERT_OBJECTS = {
 
 /** Any number of new objects, with their names, counters and versions, in one statement. */
 export const insertObjects = async (client: Client, changes: readonly Of<'insert-object'>[]): Promise<undefined> => {
-  const objects = changes.map(({ object, versions }) =>
-    toObjectRow(object, versions.find((version) => version.version === object.currentVersion)?.createdAt),
+  const objects = changes.map(({ object, versions, seals }) =>
+    toObjectRow(object, seals?.object, versions.find((version) => version.version === object.currentVersion)?.createdAt),
   );
-  const versions = changes.flatMap((change) => change.versions.map(toVersionRow));
+  const versions = changes.flatMap(({ versions: rows, seals }) =>
+    rows.map((version, index) => toVersionRow(version, seals?.versions[index])),
+  );
   await query(client, INSERT_OBJECTS, [JSON.stringify(objects), JSON.stringify(versions)]);
 };
 
@@ -86,7 +88,7 @@ export const conflict: Fault = {
 
 export const updateObject = async (client: Client, change: Of<'update-object'>): Promise<Fault | undefined> => {
   const { object, expect, usage } = change;
-  const row = JSON.stringify([toObjectRow(object)]);
+  const row = JSON.stringify([toObjectRow(object, change.seal)]);
   const [updated] = await query<{ same_names: boolean }>(client, UPDATE_OBJECT, [row, expect, usage === 'uses', usage === 'limits']);
   if (updated === undefined) {
     const exists = await query(client, OBJECT_EXISTS, [object.id, object.tenant]);
@@ -117,12 +119,12 @@ const INSERT_VERSION = {
 };
 
 export const insertVersion = async (client: Client, change: Of<'insert-version'>): Promise<Fault | undefined> => {
-  const inserted = await query(client, INSERT_VERSION, [JSON.stringify([toVersionRow(change.version)])]);
+  const inserted = await query(client, INSERT_VERSION, [JSON.stringify([toVersionRow(change.version, change.seal)])]);
   return inserted.length === 0 ? notFound('object') : undefined;
 };
 
 const SET_VERSION = Object.entries(VERSION_COLUMNS)
-  .filter(([name]) => !['object_id', 'tenant', 'version'].includes(name))
+  .filter(([name]) => !['object_id', 'tenant', 'version', 'seal'].includes(name))
   .map(([name, type]) => `${name} = ${type === 'bytea' ? `decode(r.${name}, 'base64')` : `r.${name}`}`)
   .join(', ');
 const UPDATE_VERSION = {

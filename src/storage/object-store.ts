@@ -1,11 +1,12 @@
 import type { LoadedObject } from '../domain/index.js';
 import { fail } from '../domain/index.js';
 import { CoherentCache } from './coherent-cache.js';
-import type { Database } from './database.js';
+import type { Database, Row } from './database.js';
 import { locateConditions, OBLITERATED } from './locate-conditions.js';
+import type { StorageLog } from './log.js';
 import { MAX_OFFSET, pageLimit, parseCursor, toPage } from './page-cursor.js';
-import type { ObjectStore } from './ports.js';
-import { fromLoadedRows, fromObjectRow, fromVersionRow, OBJECT_SELECT, VERSION_SELECT } from './rows.js';
+import type { CheckSeals, ObjectStore } from './ports.js';
+import { fromLoadedRows, fromObjectRow, fromVersionRow, OBJECT_SELECT, sealsOf, VERSION_SELECT } from './rows.js';
 
 /** About what an object costs beyond its variable parts, bytes. */
 const OBJECT_BASE_BYTES = 1_600;
@@ -82,7 +83,33 @@ const checkOffset = (offset: number): number => {
   return offset;
 };
 
-export const makeObjectStore = (database: Database, cache: ObjectCache): ObjectStore => {
+const noCheck: CheckSeals = async () => undefined;
+
+/** `check` sees every object that is read for use, before it is; listings and counts are not use. */
+export const makeObjectStore = (database: Database, cache: ObjectCache, log: StorageLog, check: CheckSeals = noCheck): ObjectStore => {
+  const loadChecked = async (tenant: string, ref: string): Promise<LoadedObject | undefined> => {
+    const rows = await database.read(LOAD, [tenant, ref]);
+    const loaded = fromLoadedRows(rows)[0];
+    if (loaded !== undefined) await check(loaded, sealsOf(rows));
+    return loaded;
+  };
+
+  /** What fails the check is nobody's work any more: whoever uses it is told, and the operator here. */
+  const withoutFalse = async (rows: readonly Row[]): Promise<readonly LoadedObject[]> => {
+    const checked = await Promise.all(
+      fromLoadedRows(rows).map(async (loaded) => {
+        try {
+          await check(loaded, sealsOf(rows.filter((row) => row['id'] === loaded.object.id)));
+          return loaded;
+        } catch (error) {
+          log.error({ object: loaded.object.id, error: (error as Error).message }, 'an object whose work is due is left alone');
+          return undefined;
+        }
+      }),
+    );
+    return checked.filter((loaded) => loaded !== undefined);
+  };
+
   const locate: ObjectStore['locate'] = async (tenant, filter, page) => {
     const limit = pageLimit(page.limit);
     const question = ['locate', tenant, filter];
@@ -106,14 +133,14 @@ export const makeObjectStore = (database: Database, cache: ObjectCache): ObjectS
       if (ref.length > MAX_REFERENCE_CHARACTERS || ref.includes('\0') || tenant.includes('\0')) return undefined;
       return cache.through(
         cacheKey(tenant, ref),
-        async () => fromLoadedRows(await database.read(LOAD, [tenant, ref]))[0],
+        () => loadChecked(tenant, ref),
         (loaded, keep) => keepLoaded(keep, tenant, loaded, ref),
       );
     },
     cached: (tenant, ref) => (ref.length > MAX_REFERENCE_CHARACTERS ? undefined : cache.get(cacheKey(tenant, ref))),
     locate,
     async due(now, limit) {
-      return fromLoadedRows(await database.read(DUE, [now, limit]));
+      return withoutFalse(await database.read(DUE, [now, limit]));
     },
     async versionsOfRoot(rootId, after, limit) {
       const rows = await database.read(VERSIONS_OF_ROOT, [rootId, after?.objectId ?? '', after?.version ?? 0, limit]);

@@ -11,7 +11,8 @@ import type { StorageLog } from './log.js';
 import { migrate } from './migrate.js';
 import { keepLoaded, makeObjectCache, makeObjectStore } from './object-store.js';
 import { makePolicyStore, makeSettingStore } from './policy-store.js';
-import type { Storage } from './ports.js';
+import type { CheckSeals, Storage } from './ports.js';
+import { makeSealStore } from './seal-store.js';
 
 const DEFAULT_CACHE_ENTRIES = 20_000;
 
@@ -22,6 +23,8 @@ export interface StorageOptions {
   readonly log: StorageLog;
   /** Objects kept in memory (at most 64 MiB of them). */
   readonly cacheEntries?: number;
+  /** Sees every object before it is used, once per read from the database. */
+  readonly checkSeals?: CheckSeals;
 }
 
 /** Warns about a server that would acknowledge what it can lose. */
@@ -134,12 +137,13 @@ export const openStorage = async (options: StorageOptions): Promise<Storage> => 
 
   return {
     journal: makeJournalStore({ database, effects, log }),
-    objects: makeObjectStore(database, objects),
+    objects: makeObjectStore(database, objects, log, options.checkSeals),
     identity,
     policies: makePolicyStore(database),
     audit: makeAuditStore(database, nodeId),
     idempotency: makeIdempotencyStore(database, bootId),
     settings: makeSettingStore(database),
+    seals: makeSealStore(database),
     cluster,
     async health() {
       try {

@@ -47,6 +47,22 @@ export interface JournalStore {
   ): Promise<readonly (Fault | undefined)[]>;
 }
 
+/** Seals of one object's rows as they are stored; `versions` in the order of the versions. */
+export interface StoredSeals {
+  readonly object: Uint8Array | undefined;
+  readonly versions: readonly (Uint8Array | undefined)[];
+}
+/** Rejects (FaultError) unless every row is as the service wrote it. */
+export type CheckSeals = (loaded: LoadedObject, seals: StoredSeals) => Promise<void>;
+
+/** For the one time that rows from before the seals get theirs. */
+export interface SealStore {
+  /** Objects with an unsealed row. */
+  unsealed(limit: number): Promise<readonly LoadedObject[]>;
+  /** Seals the rows if they are still at the revisions that were read. */
+  seal(loaded: LoadedObject, seals: { readonly object: Uint8Array; readonly versions: readonly Uint8Array[] }): Promise<void>;
+}
+
 export interface ObjectStore {
   /** By id or alias within the tenant, through the cache, with all versions. */
   load(tenant: string, ref: string): Promise<LoadedObject | undefined>;
@@ -173,6 +189,7 @@ export interface Storage {
   readonly audit: AuditStore;
   readonly idempotency: IdempotencyStore;
   readonly settings: SettingStore;
+  readonly seals: SealStore;
   readonly cluster: ClusterStore;
   health(): Promise<{ state: 'up' | 'down'; detail?: string; kind: 'embedded' | 'external' }>;
   close(): Promise<void>;

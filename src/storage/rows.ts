@@ -12,6 +12,7 @@ import {
   type TokenView,
   toKeyHandle,
 } from '../domain/index.js';
+import type { StoredSeals } from './ports.js';
 
 /** Date column of every date of an object. */
 const DATE_COLUMNS = {
@@ -70,6 +71,7 @@ export const OBJECT_COLUMNS = {
   content: 'bytea',
   lease: 'jsonb',
   revision: 'integer',
+  seal: 'bytea',
 } as const;
 
 export const VERSION_COLUMNS = {
@@ -89,6 +91,7 @@ export const VERSION_COLUMNS = {
   digest: 'bytea',
   destroyed: 'bigint',
   revision: 'integer',
+  seal: 'bytea',
 } as const;
 
 type Columns = Readonly<Record<string, string>>;
@@ -108,7 +111,7 @@ export const fromRecordset = (alias: string, columns: Columns): string =>
 const base64 = (bytes: Uint8Array | undefined): string | null =>
   bytes === undefined ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 
-export const toObjectRow = (object: ManagedObject, currentSince?: number): Record<string, unknown> => {
+export const toObjectRow = (object: ManagedObject, seal: Uint8Array | undefined, currentSince?: number): Record<string, unknown> => {
   const row: Record<string, unknown> = {
     id: object.id,
     tenant: object.tenant,
@@ -139,12 +142,13 @@ export const toObjectRow = (object: ManagedObject, currentSince?: number): Recor
     content: base64(object.content),
     lease: object.lease,
     revision: object.revision,
+    seal: base64(seal),
   };
   for (const [date, column] of Object.entries(DATE_COLUMNS)) row[column] = object.dates[date as keyof ObjectDates];
   return row;
 };
 
-export const toVersionRow = (version: ObjectVersion): Record<string, unknown> => ({
+export const toVersionRow = (version: ObjectVersion, seal?: Uint8Array): Record<string, unknown> => ({
   object_id: version.objectId,
   version: version.version,
   tenant: version.tenant,
@@ -161,6 +165,7 @@ export const toVersionRow = (version: ObjectVersion): Record<string, unknown> =>
   digest: base64(version.digest),
   destroyed: version.destroyedAt,
   revision: version.revision,
+  seal: base64(seal),
 });
 
 /** Select list of an object with its counters: `object o LEFT JOIN object_usage u`. */
@@ -285,6 +290,12 @@ export const fromLoadedRows = (rows: readonly AnyRow[]): LoadedObject[] => {
   }
   return loaded;
 };
+
+/** The seals of one object's rows, its versions in the order of `fromLoadedRows`. */
+export const sealsOf = (rows: readonly AnyRow[]): StoredSeals => ({
+  object: bytes(rows[0]?.['seal']),
+  versions: rows.filter((row) => row['v_object_id'] !== null).map((row) => bytes(row['v_seal'])),
+});
 
 export const fromPrincipalRow = (row: AnyRow): Principal => {
   const base = {
