@@ -20,7 +20,7 @@ export const outcome = async (run: Promise<unknown>): Promise<string> => {
   }
 };
 
-export const aes = (...more: readonly KmipAttribute[]): readonly KmipAttribute[] => [
+const aes = (...more: readonly KmipAttribute[]): readonly KmipAttribute[] => [
   { name: 'CryptographicAlgorithm', value: 'AES' },
   { name: 'CryptographicLength', value: 256 },
   { name: 'CryptographicUsageMask', value: 0x0c },

@@ -1,4 +1,4 @@
-import { type AttributeRow, attributeRow, type Fields, type KmipAttribute } from '@aegis/kmip-ttlv';
+import { type AttributeRow, attributeRow, type KmipAttribute } from '@aegis/kmip-ttlv';
 import type { ManagedObject, ObjectLink, OperationRequest } from '../../../domain/index.js';
 import { type KmipCall, refuse } from '../contract.js';
 import { isThirdEraLink, linkOf, nameOf, toMs, usageLimitsOf } from './new-object.js';
@@ -157,12 +157,4 @@ export const updateFor = (
   const domain = linkOfAttribute(name);
   if (domain !== undefined && instances.every(isThirdEraLink)) return linksOf(({ type }) => type === domain)(instances, object, call);
   return generic(storedKey(name))(instances, object, call);
-};
-
-/** KMIP 2.1 §4.2: the server completes Application Data that a client leaves out. */
-export const completed = (attribute: KmipAttribute): KmipAttribute => {
-  if (attribute.vendor !== undefined || attribute.name !== 'ApplicationSpecificInformation') return attribute;
-  const value = attribute.value as Fields;
-  if (value['ApplicationData'] !== undefined) return attribute;
-  return { ...attribute, value: { ...value, ApplicationData: globalThis.crypto.randomUUID() } };
 };

@@ -136,11 +136,14 @@ const readGroup: Reader = (draft, { value }) => {
   if (!draft.groups.includes(value)) draft.groups.push(value);
 };
 
-/** KMIP 2.1 §4.2: "If the Application Data is omitted, the server generates it". */
+/** KMIP 2.1 §4.4: the server makes up Application Data for the namespaces that Query names, which are none. */
+export const checkApplicationData = (attribute: KmipAttribute): void => {
+  if ((attribute.value as Fields)['ApplicationData'] !== undefined) return;
+  throw refuse('ApplicationNamespaceNotSupported', 'The server makes up no Application Data for this namespace: send it.');
+};
 const readApplication: Reader = (draft, attribute) => {
-  const value = attribute.value as Fields;
-  const data = value['ApplicationData'] ?? globalThis.crypto.randomUUID();
-  keep(draft, { ...attribute, value: { ...value, ApplicationData: data } } as KmipAttribute);
+  checkApplicationData(attribute);
+  keep(draft, attribute);
 };
 
 const READERS: Readonly<Record<string, Reader>> = {

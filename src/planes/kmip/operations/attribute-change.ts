@@ -1,6 +1,7 @@
 import { type AttributeReference, type Fields, isFirstEra, type KmipAttribute, type Value } from '@aegis/kmip-ttlv';
 import { FaultError, type ObjectView } from '../../../domain/index.js';
-import { completed, type Instances, requireChangeable, type Update, updateFor } from '../attributes/changes.js';
+import { type Instances, requireChangeable, type Update, updateFor } from '../attributes/changes.js';
+import { checkApplicationData } from '../attributes/new-object.js';
 import { attributesOfObject } from '../attributes/of-object.js';
 import { appliesTo, checkValue, rowOf } from '../attributes/rules.js';
 import { sameJson, storedValue } from '../attributes/stored-values.js';
@@ -59,6 +60,7 @@ const isMultiple = (attribute: KmipAttribute, call: KmipCall): boolean => rowOf(
 const checkNew = (attribute: KmipAttribute, { object }: ObjectView, call: KmipCall): void => {
   rowOf(attribute, call.version);
   checkValue(attribute);
+  if (attribute.vendor === undefined && attribute.name === 'ApplicationSpecificInformation') checkApplicationData(attribute);
   if (attribute.vendor === undefined && !appliesTo(attribute.name, object.type)) {
     throw refuseBy(call.version, 'PermissionDenied', 'InvalidAttribute', `A ${object.type} has no ${attribute.name}.`);
   }
@@ -73,7 +75,7 @@ const requireSettable = (attribute: KmipAttribute, call: KmipCall): void => {
 const nonUnique = (call: KmipCall) =>
   refuseBy(call.version, 'IllegalOperation', 'NonUniqueNameAttribute', 'The object has this Name already.');
 
-const newAttribute = (payload: Fields): KmipAttribute => completed(payload['NewAttribute'] as unknown as KmipAttribute);
+const newAttribute = (payload: Fields): KmipAttribute => payload['NewAttribute'] as unknown as KmipAttribute;
 
 const planAdd =
   (attribute: KmipAttribute, call: KmipCall): Plan =>
