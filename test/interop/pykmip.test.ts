@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type KmipTarget, startKmipTarget } from '../kmip/kmip-target.js';
 
-// PyKMIP 0.10, a client nobody here wrote, in every version that it speaks.
+// PyKMIP 0.10, a client nobody here wrote, in every version that it speaks. Wrapped keys are left out: it reads Key Value only as a structure, where
+// the standard and the official cases have the wrapped bytes.
 
 const PYTHON = '/usr/bin/python3';
 const SCRIPT = join(import.meta.dirname, 'pykmip_client.py');
@@ -26,7 +27,6 @@ const STEPS = [
   'sign_and_verify',
   'mac',
   'derive',
-  'wrap',
   'rekey',
   'across_tenants',
   'revoke_and_destroy',

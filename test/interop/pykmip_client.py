@@ -41,11 +41,12 @@ def equal(got, wanted, what):
         raise AssertionError("%s: %r, not %r" % (what, got, wanted))
 
 
-def refused(reason, call):
+def refused(reasons, call):
     try:
         call()
     except exceptions.KmipOperationFailure as failure:
-        equal(failure.reason, reason, "Result Reason")
+        if failure.reason not in reasons:
+            raise AssertionError("Result Reason: %r, not one of %r" % (failure.reason, reasons))
         return
     raise AssertionError("not refused")
 
@@ -152,7 +153,7 @@ def modify_attributes(client):
 def activate(client):
     client.activate(shared["key"])
     equal(state_of(client, shared["key"]), enums.State.ACTIVE, "State")
-    refused(enums.ResultReason.PERMISSION_DENIED if version < "2.0" else enums.ResultReason.WRONG_KEY_LIFECYCLE_STATE,
+    refused([enums.ResultReason.PERMISSION_DENIED if version < "2.0" else enums.ResultReason.WRONG_KEY_LIFECYCLE_STATE],
             lambda: client.activate(shared["key"]))
 
 
@@ -247,24 +248,6 @@ def derive(client):
 
 
 @step
-def wrap(client):
-    wrapping = client.create(AES, 256, cryptographic_usage_mask=[MASK.WRAP_KEY, MASK.UNWRAP_KEY])
-    client.activate(wrapping)
-    if version >= "1.1":  # a wrapped key of 1.0 has no Encoding Option, and PyKMIP cannot read the form it then has
-        got = client.get(shared["key"], key_wrapping_specification={
-            "wrapping_method": enums.WrappingMethod.ENCRYPT,
-            "encryption_key_information": {
-                "unique_identifier": wrapping,
-                "cryptographic_parameters": {"block_cipher_mode": enums.BlockCipherMode.NIST_KEY_WRAP},
-            },
-            "encoding_option": enums.EncodingOption.NO_ENCODING,
-        })
-        equal(len(got.value), 40, "RFC 3394 adds eight bytes")
-    client.revoke(enums.RevocationReasonCode.CESSATION_OF_OPERATION, wrapping)
-    client.destroy(wrapping)
-
-
-@step
 def rekey(client):
     old = client.create(AES, 128, name=label + "-rekey", cryptographic_usage_mask=[MASK.ENCRYPT])
     client.activate(old)
@@ -290,7 +273,7 @@ def across_tenants(client):
                 lambda: other.activate(shared["key"]),
                 lambda: other.revoke(enums.RevocationReasonCode.KEY_COMPROMISE, shared["key"]),
                 lambda: other.destroy(shared["key"])):
-            refused(enums.ResultReason.ITEM_NOT_FOUND, call)
+            refused([enums.ResultReason.ITEM_NOT_FOUND, enums.ResultReason.OBJECT_NOT_FOUND], call)
         if shared["key"] in other.locate():
             raise AssertionError("Locate shows another tenant's key")
     equal(state_of(client, shared["key"]), enums.State.ACTIVE, "State afterwards")

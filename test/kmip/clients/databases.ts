@@ -245,6 +245,8 @@ async function veeam(target: KmipTarget): Promise<void> {
     const first = await RawClient.open(target, 'alice', { minVersion: tlsVersion, maxVersion: tlsVersion });
     first.socket.on('session', (ticket: Buffer) => (session = ticket));
     await first.must('1.4', 'Locate', [int('MaximumItems', 1)]);
+    // Before TLS 1.3 the session is there with the handshake, before anyone listens for it.
+    session ??= first.socket.getSession();
     first.close();
     expect(session, `${tlsVersion} gives a session`).toBeDefined();
     const again = await RawClient.open(target, 'alice', { minVersion: tlsVersion, maxVersion: tlsVersion, session });
