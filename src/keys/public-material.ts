@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { KEY_SPECS, type KeySpec } from '@aegis/rot-spi/vocabulary';
 import * as asn1js from 'asn1js';
-import { CertificationRequest } from 'pkijs';
+import { Certificate, CertificationRequest } from 'pkijs';
 import { badField } from './field-rules.js';
 
 const specOfRsa = (bits: number): KeySpec | undefined => {
@@ -39,6 +39,17 @@ export interface ReadCertificate {
   readonly facts: Readonly<Record<string, string>>;
 }
 
+/** The certificate's key as it stands there, where OpenSSL has no use for it: an unknown algorithm, a point off its curve. */
+const certifiedKey = (certificate: X509Certificate): { readonly spki: Uint8Array; readonly spec: KeySpec | undefined } => {
+  try {
+    const key = certificate.publicKey;
+    return { spki: new Uint8Array(key.export({ format: 'der', type: 'spki' })), spec: specOfPublicKey(key) };
+  } catch {
+    const { subjectPublicKeyInfo } = new Certificate({ schema: asn1js.fromBER(new Uint8Array(certificate.raw).buffer).result });
+    return { spki: new Uint8Array(subjectPublicKeyInfo.toSchema().toBER()), spec: undefined };
+  }
+};
+
 export const readCertificate = (der: Uint8Array, field: string): ReadCertificate => {
   let certificate: X509Certificate;
   try {
@@ -48,10 +59,9 @@ export const readCertificate = (der: Uint8Array, field: string): ReadCertificate
   }
   // PEM parses too; what is stored and signed over is DER.
   if (!Buffer.from(der).equals(certificate.raw)) throw badField(field, 'Not exactly one X.509 certificate in DER.', PEM_NEXT);
-  const key = certificate.publicKey;
-  const spec = specOfPublicKey(key);
+  const { spki, spec } = certifiedKey(certificate);
   return {
-    spki: new Uint8Array(key.export({ format: 'der', type: 'spki' })),
+    spki,
     ...(spec === undefined ? {} : { spec }),
     facts: {
       'x-aegis-x509-subject': certificate.subject,

@@ -233,6 +233,50 @@ describe('other objects', () => {
   });
 });
 
+describe('certificates of keys that nobody here can use', () => {
+  const der = (): Buffer =>
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-keyout',
+        '/dev/null',
+        '-subj',
+        '/CN=odd',
+        '-days',
+        '2',
+        '-outform',
+        'DER',
+      ],
+      { stdio: ['ignore', 'pipe', 'ignore'] },
+    );
+  /** One byte of it changed, some way after a marker. */
+  const changed = (marker: string, after: number): Buffer => {
+    const bytes = der();
+    const at = bytes.indexOf(Buffer.from(marker, 'hex')) + marker.length / 2 + after;
+    bytes[at] = (bytes[at] as number) ^ 0x15;
+    return bytes;
+  };
+  test.each([
+    ['an unknown algorithm', () => changed('2a8648ce3d02', 0)],
+    ['an unknown curve', () => changed('2a8648ce3d0301', 0)],
+    ['a point that is not on the curve', () => changed('034200', 10)],
+  ])('%s', async (_, make) => {
+    const bytes = make();
+    const id = await register('Certificate', { CertificateType: 'X_509', CertificateValue: bytes }, [mask(2)]);
+    expect(hex((await get(id))['CertificateValue'])).toBe(hex(bytes));
+    expect(await attributesOf(id, 'CertificateSubjectCN', 'ObjectType')).toContainEqual(expect.objectContaining({ value: 'Certificate' }));
+    const verdict = await client.request('Validate', { UniqueIdentifier: [id] } as never);
+    expect(verdict.ValidityIndicator).not.toBe('Valid');
+  });
+});
+
 describe('whatever key block comes', () => {
   const FORMATS = ENUMERATIONS.find(({ name }) => name === 'KeyFormatType')?.values.map(({ name }) => name) ?? [];
   const MATERIALS: readonly (readonly [string, Uint8Array | Fields])[] = [

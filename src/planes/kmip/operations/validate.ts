@@ -52,9 +52,13 @@ const same = (a: X509Certificate, b: X509Certificate): boolean => a.fingerprint2
 const isSelfIssued = (certificate: X509Certificate): boolean => certificate.issuer === certificate.subject;
 
 /** Signed by that key, and allowed to be (RFC 5280 §6.1.4 k, n). */
-const issued = (issuer: X509Certificate, subject: X509Certificate): boolean => {
+const issued = (issuer: X509Certificate, subject: X509Certificate): boolean =>
+  issuer.ca && subject.checkIssued(issuer) && isSigned(issuer, subject);
+
+/** False too for a key that nobody here can use. */
+const isSigned = (issuer: X509Certificate, subject: X509Certificate): boolean => {
   try {
-    return issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+    return subject.verify(issuer.publicKey);
   } catch {
     return false;
   }
@@ -101,7 +105,7 @@ const judge = async (links: readonly Link[], at: number, call: KmipCall): Promis
     if (isSelfIssued(certificate)) {
       // What is in the list but not in the chain was not signed by what is said to have signed it.
       const whole = links.every((link) => used.has(link.certificate.fingerprint256));
-      return whole && certificate.verify(certificate.publicKey) ? 'Valid' : 'Invalid';
+      return whole && isSigned(certificate, certificate) ? 'Valid' : 'Invalid';
     }
     const next: Link | undefined =
       links.find((link) => !used.has(link.certificate.fingerprint256) && issued(link.certificate, certificate)) ??
