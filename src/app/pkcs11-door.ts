@@ -28,7 +28,7 @@ const isDoor = (pid: number, innerPath: string): boolean => {
 };
 
 /** Pid of the living door of this data directory. */
-export const doorPid = (dataDir: string, innerPath: string): number | undefined => {
+const doorPid = (dataDir: string, innerPath: string): number | undefined => {
   try {
     const { pid } = JSON.parse(readFileSync(join(dataDir, PID_FILE), 'utf8')) as { pid?: unknown };
     return typeof pid === 'number' && Number.isInteger(pid) && pid > 1 && isDoor(pid, innerPath) ? pid : undefined;

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Algorithm } from '@aegis/rot-spi/vocabulary';
 import type { Logger } from 'pino';
+import type { Pkcs11Parts } from '../planes/pkcs11/contract.js';
 import { makePkcs11Server, type Pkcs11Server } from '../planes/pkcs11/server.js';
 import type { Config } from './config/load.js';
 import type { Pkcs11SocketConfig } from './config/pkcs11.js';
@@ -23,7 +24,7 @@ export interface RunningPkcs11 {
 /** sun_path of a Unix socket, without the ending zero. */
 const MAX_PATH_BYTES = 107;
 const START_MS = 10_000;
-export const innerPathOf = (dataDir: string): string => join(dataDir, 'pkcs11-inner.sock');
+const innerPathOf = (dataDir: string): string => join(dataDir, 'pkcs11-inner.sock');
 
 /** Group number from /etc/group; Node has no call for it. */
 const groupId = (name: string): number => {
@@ -77,17 +78,27 @@ const sealKeyOf = (dataDir: string): Buffer => {
   return key;
 };
 
-/** Algorithms any root can do; asked again from time to time, because a root may be away at the start. */
-const makeCanDo = (core: Core): ((algorithm: Algorithm) => boolean) => {
-  let known: ReadonlySet<Algorithm> = new Set();
+/** Algorithms the roots can do; asked again from time to time, because a root may be away at the start. */
+const makeCanDo = (core: Core): Pkcs11Parts['canDo'] => {
+  let known: ReadonlyMap<string, ReadonlySet<Algorithm>> = new Map();
   const look = async (): Promise<void> => {
-    const described = await Promise.all(core.registry.ids().map((id) => core.registry.describe(id).catch(() => undefined)));
-    known = new Set(described.flatMap((one) => one?.algorithms.map((row) => row.algorithm) ?? []));
+    const rows = await Promise.all(
+      core.registry.ids().map(async (id) => {
+        const described = await core.registry.describe(id).catch(() => undefined);
+        return described === undefined ? [] : [[id, new Set(described.algorithms.map((row) => row.algorithm))] as const];
+      }),
+    );
+    known = new Map(rows.flat());
   };
   const refresh = (): void => void look().catch(() => undefined);
   refresh();
   setInterval(refresh, 30_000).unref();
-  return (algorithm) => known.size === 0 || known.has(algorithm);
+  return (algorithm, rootId) => {
+    if (known.size === 0) return true;
+    // A root that has not been heard of yet is left to answer for itself.
+    if (rootId !== undefined) return known.get(rootId)?.has(algorithm) ?? true;
+    return [...known.values()].some((algorithms) => algorithms.has(algorithm));
+  };
 };
 
 const [major = 0, minor = 0] = VERSION.split('.').map(Number);

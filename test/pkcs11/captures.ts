@@ -7,7 +7,7 @@ const present = existsSync(folder);
 export const skipCaptures = !present && process.env.AEGIS_NO_SKIP !== '1';
 if (!present) console.log(`PKCS#11 captures are absent; run with AEGIS_VECTORS=<folder that holds pkcs11/captures> (looked in ${folder})`);
 
-export interface Captured {
+interface Captured {
   readonly fromClient: boolean;
   readonly code: number;
   readonly call: number;

@@ -2,7 +2,7 @@ import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { aegisOk, type RunningService, startService } from '../service/running-service.js';
+import { aegisOk, type RunningService, startService, temporaryDataDir } from '../service/running-service.js';
 
 /** The stock client of the distribution and the programs that load it. */
 export const CLIENT_MODULE = '/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so';
@@ -57,7 +57,7 @@ export interface ProgramRun {
   /** pkcs11-tool with module and login. */
   tool(...args: string[]): string;
 }
-export interface RunOptions {
+interface RunOptions {
   readonly input?: string | Uint8Array;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -65,9 +65,10 @@ export interface RunOptions {
 const LIMIT_MS = 60_000;
 
 export const openProgramRun = async (root: 'software' | 'softhsm'): Promise<ProgramRun> => {
-  const service = await startService({
-    ...(root === 'softhsm' ? { args: ['--hsm'], env: { AEGIS_DEFAULT_ROOT: 'softhsm' } } : {}),
-  });
+  const dataDir = temporaryDataDir();
+  // The token is made first: only then can it be the default for new keys.
+  if (root === 'softhsm') aegisOk({ dataDir, port: 0 }, ['init', '--hsm']);
+  const service = await startService({ dataDir, ...(root === 'softhsm' ? { env: { AEGIS_DEFAULT_ROOT: 'softhsm' } } : {}) });
   const folder = mkdtempSync(join(tmpdir(), 'aegis-programs-'));
   const pin = aegisOk(service, ['pkcs11', 'pin', '--ttl', '2h']).toString().trim();
   const env = {

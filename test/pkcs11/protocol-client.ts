@@ -6,7 +6,7 @@ import { ByteReader, ByteWriter } from '../../src/planes/pkcs11/wire/bytes.js';
 import { FrameReader } from '../../src/planes/pkcs11/wire/frames.js';
 
 /** Return value other than CKR_OK. */
-export class CkError extends Error {
+class CkError extends Error {
   readonly rv: number;
   constructor(call: string, rv: number) {
     super(`${call}: 0x${rv.toString(16)}`);
@@ -15,11 +15,11 @@ export class CkError extends Error {
 }
 
 /** A mechanism parameter, already in the form of its record (§6.5). */
-export interface ClientMechanism {
+interface ClientMechanism {
   readonly type: number;
   readonly record?: Uint8Array;
 }
-export const NULL_BUFFER = 0;
+const NULL_BUFFER = 0;
 
 const writeMechanism = (w: ByteWriter, generation: number, mechanism: ClientMechanism | undefined, parametrised: boolean): void => {
   if (mechanism === undefined) {

@@ -23,8 +23,8 @@ export interface Pkcs11Parts {
   /** Node that session objects are marked with, so that what a crash leaves is found again. */
   readonly nodeId: string;
   readonly version: { readonly major: number; readonly minor: number };
-  /** Whether a root of trust here can do an algorithm; the mechanism list says so. */
-  readonly canDo: (algorithm: Algorithm) => boolean;
+  /** Whether a root of trust here (or this one) can do an algorithm; mechanism list and *Init say so. */
+  readonly canDo: (algorithm: Algorithm, rootId?: string) => boolean;
   readonly log: (event: Readonly<Record<string, unknown>>, message: string) => void;
 }
 

@@ -22,7 +22,7 @@ export const readElement = (bytes: Uint8Array): Element | undefined => {
 };
 
 /** The elements of a constructed content, as far as they can be read. */
-export const readChildren = (content: Uint8Array): readonly Element[] => {
+const readChildren = (content: Uint8Array): readonly Element[] => {
   const children: Element[] = [];
   let rest = content;
   for (let child = readElement(rest); child !== undefined; child = readElement(rest)) {
@@ -32,7 +32,7 @@ export const readChildren = (content: Uint8Array): readonly Element[] => {
   return children;
 };
 
-export const element = (tag: number, ...contents: readonly Uint8Array[]): Buffer => {
+const element = (tag: number, ...contents: readonly Uint8Array[]): Buffer => {
   const content = Buffer.concat(contents);
   const length: number[] = [];
   for (let rest = content.length; rest > 0; rest = Math.floor(rest / 256)) length.unshift(rest % 256);
@@ -46,14 +46,14 @@ const withoutLeadingZeros = (bytes: Uint8Array): Uint8Array => {
   return bytes.subarray(at);
 };
 /** Unsigned big-endian number as INTEGER. */
-export const integer = (bytes: Uint8Array): Buffer => {
+const integer = (bytes: Uint8Array): Buffer => {
   const minimal = bytes.length === 0 ? Uint8Array.of(0) : withoutLeadingZeros(bytes);
   return element(0x02, (minimal[0] ?? 0) >= 0x80 ? Buffer.concat([Uint8Array.of(0), minimal]) : minimal);
 };
 export const unsigned = withoutLeadingZeros;
-export const sequence = (...contents: readonly Uint8Array[]): Buffer => element(0x30, ...contents);
+const sequence = (...contents: readonly Uint8Array[]): Buffer => element(0x30, ...contents);
 export const octets = (bytes: Uint8Array): Buffer => element(0x04, bytes);
-export const bits = (bytes: Uint8Array): Buffer => element(0x03, Uint8Array.of(0), bytes);
+const bits = (bytes: Uint8Array): Buffer => element(0x03, Uint8Array.of(0), bytes);
 
 export interface CertificateParts {
   readonly serial: Uint8Array;

@@ -5,7 +5,7 @@ import { CKK } from './wire/codes.js';
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
 
 /** CKA_EC_PARAMS: named curve OIDs (RFC 5480 §2.1.1.1, RFC 8410 §3); the first form is the one given back. */
-export const CURVE_PARAMETERS: readonly { readonly spec: KeySpec; readonly forms: readonly Uint8Array[] }[] = [
+const CURVE_PARAMETERS: readonly { readonly spec: KeySpec; readonly forms: readonly Uint8Array[] }[] = [
   { spec: 'ec-p256', forms: [bytes('06082a8648ce3d030107')] },
   { spec: 'ec-p384', forms: [bytes('06052b81040022')] },
   { spec: 'ec-p521', forms: [bytes('06052b81040023')] },

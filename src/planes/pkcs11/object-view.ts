@@ -50,7 +50,7 @@ export const pairIdOf = (object: ManagedObject): string | undefined => {
 };
 
 /** Own CKA_ID, or one that both halves of a pair (and their certificate) share: the private key's id. */
-export const idOf = (object: ManagedObject): Uint8Array => {
+const idOf = (object: ManagedObject): Uint8Array => {
   const own = fromHex(object.attributes[STORED.id]);
   if (own !== undefined) return own;
   if (object.type === 'opaque-object') return new Uint8Array(0);
@@ -58,7 +58,7 @@ export const idOf = (object: ManagedObject): Uint8Array => {
   return uuidBytes(partner !== undefined && /^[0-9a-f-]{36}$/i.test(partner) ? partner : object.id);
 };
 
-export const labelOf = ({ object, pairName }: Pick<Facts, 'object' | 'pairName'>): Uint8Array => {
+const labelOf = ({ object, pairName }: Pick<Facts, 'object' | 'pairName'>): Uint8Array => {
   const own = object.attributes[STORED.label];
   if (typeof own === 'string') return fromStoredText(own);
   return Buffer.from(object.names[0] ?? pairName ?? '');

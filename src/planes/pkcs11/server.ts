@@ -32,7 +32,7 @@ export interface Pkcs11ServerOptions {
   readonly sealKey: Uint8Array;
 }
 
-export interface Pkcs11Status {
+interface Pkcs11Status {
   readonly door: { readonly pid: number } | undefined;
   readonly sockets: readonly {
     readonly name: string;

@@ -22,7 +22,7 @@ export const STORED = {
 } as const;
 
 /** Byte-string attributes an application may set and change freely; nothing here interprets them. */
-export const FREE_BYTES: ReadonlyMap<number, string> = new Map([
+const FREE_BYTES: ReadonlyMap<number, string> = new Map([
   [CKA.APPLICATION, 'pkcs11:application'],
   [CKA.OBJECT_ID, 'pkcs11:object-id'],
   [CKA.SUBJECT, 'pkcs11:subject'],

@@ -7,7 +7,7 @@ import { finished, sessionOf } from '../sessions.js';
 import { type Space, writeNeeded, writeOutput } from '../wire/arguments.js';
 import type { Mechanism } from '../wire/mechanism-encodings.js';
 import { cipherFields } from './cipher-parameters.js';
-import { begin, CHUNK_BYTES, EMPTY, fits, objectOf, operationOf, orEnd, pieces } from './key-operations.js';
+import { begin, CHUNK_BYTES, EMPTY, fits, objectOf, operationOf, orEnd, pieces, requireAlgorithm } from './key-operations.js';
 
 /** Encrypt and decrypt, in one part or many, with the buffer rules of PKCS#11 v3.0 §5.2. */
 
@@ -36,7 +36,7 @@ const init =
     const operation = await begin(context, session, { kind: direction, mechanism, key, can: (row) => row.cipher !== undefined });
     if (operation === undefined) return undefined;
     try {
-      cipherFields(operation.row, operation.mechanism.parameter);
+      requireAlgorithm(context, operation, cipherFields(operation.row, operation.mechanism.parameter).algorithm);
     } catch (error) {
       finished(session, operation);
       throw error;

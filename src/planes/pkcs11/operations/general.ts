@@ -98,7 +98,7 @@ const getSlotInfo: Handler = ({ connection, parts }, args) => {
 };
 
 /** Token label: what a PKCS#11 URI names, e.g. `pkcs11:token=aegis`. */
-export const tokenLabel = (tenant: string): string => (tenant === 'default' ? 'aegis' : `aegis-${tenant}`);
+const tokenLabel = (tenant: string): string => (tenant === 'default' ? 'aegis' : `aegis-${tenant}`);
 const tokenSerial = (tenant: string): string => createHash('sha256').update(`aegis pkcs11 token\0${tenant}`).digest('hex').slice(0, 16);
 
 const utcTime = (now: number): string => new Date(now).toISOString().replace(/[-:T]/g, '').slice(0, 14).padEnd(16, '0');

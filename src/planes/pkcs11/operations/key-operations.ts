@@ -1,4 +1,4 @@
-import { KEY_SPECS, type KeyUsage } from '@aegis/rot-spi/vocabulary';
+import { type Algorithm, KEY_SPECS, type KeyUsage } from '@aegis/rot-spi/vocabulary';
 import type { ManagedObject } from '../../../domain/index.js';
 import type { CallContext, KeyOperation, KnownObject, OperationKind, Session } from '../contract.js';
 import { type MechanismRow, mechanismRow } from '../mechanisms.js';
@@ -115,6 +115,12 @@ export const begin = async (
   const operation = newOperation(kind, row, kept, known);
   session.operations.set(kind, operation);
   return operation;
+};
+
+/** An algorithm that comes with the parameter (the hash of OAEP and PSS) may be one that this key's root does not have. */
+export const requireAlgorithm = (context: CallContext, operation: KeyOperation, algorithm: Algorithm | undefined): void => {
+  const rootId = operation.key?.view?.object.rootId;
+  if (algorithm !== undefined && rootId !== undefined && !context.parts.canDo(algorithm, rootId)) throw rv('MECHANISM_PARAM_INVALID');
 };
 
 /** Anything but a too small buffer ends the operation (PKCS#11 v3.0 §5.2). */

@@ -19,7 +19,7 @@ import {
   needsVersion,
   readAttribute,
 } from '../object-view.js';
-import { factsOf, forget, handleFor, isVisible, keepView, knownObject, withPairName } from '../objects.js';
+import { factsOf, forget, handleFor, keepView, knownObject, withPairName } from '../objects.js';
 import { Rv, rv } from '../rv.js';
 import { sessionOf } from '../sessions.js';
 import { STORED, storedName, toHex, toStoredText } from '../stored-attributes.js';
@@ -45,7 +45,7 @@ type Register = OperationRequest<'register'>;
 type Making = Pick<Register, 'type' | 'format' | 'material'> & Partial<Pick<Register, 'spec' | 'usage' | 'exportable'>>;
 
 /** Stores it under a name of its own where the label is free; a name taken in between costs one more try. */
-export const register = async (
+const register = async (
   context: CallContext,
   session: Session,
   common: Common,
@@ -356,7 +356,6 @@ const findFinal: Handler = (context, args) => {
   return undefined;
 };
 
-export const isVisibleObject = isVisible;
 export const OBJECT_HANDLERS = {
   C_CreateObject: createObject,
   C_CopyObject: copyObject,

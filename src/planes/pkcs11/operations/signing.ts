@@ -7,7 +7,19 @@ import { finished, sessionOf } from '../sessions.js';
 import { type Space, writeNeeded, writeOutput } from '../wire/arguments.js';
 import type { Mechanism } from '../wire/mechanism-encodings.js';
 import { digestLength, macLength, signatureLength, signFields } from './cipher-parameters.js';
-import { begin, CHUNK_BYTES, type CryptoKind, EMPTY, hold, objectOf, operationOf, orEnd, pieces, takeHeld } from './key-operations.js';
+import {
+  begin,
+  CHUNK_BYTES,
+  type CryptoKind,
+  EMPTY,
+  hold,
+  objectOf,
+  operationOf,
+  orEnd,
+  pieces,
+  requireAlgorithm,
+  takeHeld,
+} from './key-operations.js';
 
 /** Sign, verify and MAC, in one part or many, and the message calls of version 3.0 as far as they carry no message parameter. */
 
@@ -21,7 +33,7 @@ const init =
     const operation = await begin(context, session, { kind, mechanism, key, can: canSign });
     if (operation === undefined) return undefined;
     try {
-      checkParameters(operation);
+      checkParameters(context, operation);
     } catch (error) {
       finished(session, operation);
       throw error;
@@ -29,9 +41,10 @@ const init =
     return undefined;
   };
 
-const checkParameters = ({ row, mechanism }: KeyOperation): void => {
+const checkParameters = (context: CallContext, operation: KeyOperation): void => {
+  const { row, mechanism } = operation;
   if (row.mac !== undefined) macLength(row, mechanism.parameter);
-  else signFields(row, mechanism.parameter);
+  else requireAlgorithm(context, operation, signFields(row, mechanism.parameter).algorithm);
 };
 
 /** What a raw signature takes is checked here only where the return value has a name of its own. */

@@ -9,7 +9,7 @@ export interface Space {
 }
 
 /** Argument by signature letter. A NULL byte array is `undefined`. */
-export interface ArgumentKinds {
+interface ArgumentKinds {
   y: number;
   u: number;
   z: Uint8Array | undefined;

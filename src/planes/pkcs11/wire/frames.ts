@@ -4,11 +4,11 @@
  */
 export const FRAME_HEADER_BYTES = 12;
 /** The client's instance name; the stock client sends a handful of bytes. */
-export const MAX_OPTIONS_BYTES = 4096;
+const MAX_OPTIONS_BYTES = 4096;
 /** Largest body: room for an 8 MiB input, a template and their lengths. */
 export const MAX_BODY_BYTES = 9 * 1024 * 1024;
 
-export interface Frame {
+interface Frame {
   /** Correlation number chosen by the client; 0 is never a client's. */
   readonly code: number;
   /** The whole frame as it came, header included. */
