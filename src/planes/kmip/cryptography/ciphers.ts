@@ -158,7 +158,7 @@ const nonceBytes = (algorithm: Algorithm, parameters: CryptographicParameters): 
 };
 
 /** What goes to the key service, and what the client has to be told. */
-export interface IvChoice {
+interface IvChoice {
   readonly iv?: Uint8Array;
   /** The IV that the server chose, as the client has to give it to Decrypt; absent where the root chooses it. */
   readonly shown?: Uint8Array;
