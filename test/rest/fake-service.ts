@@ -199,6 +199,7 @@ export function makeFakeService(): FakeService {
     },
     register: (r) => create(r.names, { type: r.type }),
     'import-key': createAny,
+    'adopt-key': (r) => create(r.names, { spec: 'ec-p256' }),
     'create-import-wrapping-key': () => ({ ...create([], { spec: 'rsa-3072' }), algorithms: ['rsa-aes-kwp', 'rsa-oaep-sha256-wrap'] }),
     'get-object': (r) => toView(find(r.key)),
     locate: (r) => {
