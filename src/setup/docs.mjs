@@ -16,6 +16,10 @@ const { EXIT, GLOBAL_OPTIONS } = await load('dist/cli/command.js');
 const { usageLine } = await load('dist/cli/parse.js');
 const { ConfigSchema } = await load('dist/app/config/schema.js');
 const { ENVIRONMENT } = await load('dist/app/config/load.js');
+const { MECHANISMS, mechanismFlags, isMultiPart, algorithmsOf } = await load('dist/planes/pkcs11/mechanisms.js');
+const { isPassed } = await load('dist/planes/pkcs11/wire/mechanism-encodings.js');
+const { CKF } = await load('dist/planes/pkcs11/wire/codes.js');
+const { CALLS } = await load('dist/planes/pkcs11/calls.js');
 const { ROUTES, toReferenceMarkdown, toOpenApi } = await load('dist/planes/rest/index.js');
 
 const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8'));
@@ -117,7 +121,33 @@ function configuration() {
   )}\n## File\n\n${table(['setting', 'type', ''], [...settings(ConfigSchema)])}`;
 }
 
+const MECHANISM_USES = ['ENCRYPT', 'DECRYPT', 'DIGEST', 'SIGN', 'VERIFY', 'GENERATE', 'GENERATE_KEY_PAIR', 'WRAP', 'UNWRAP', 'DERIVE'];
+function pkcs11Mechanisms() {
+  const has = (flags, name) => Math.floor(flags / CKF[name]) % 2 === 1;
+  const passed = (row, generation) => (isPassed(row.type, generation) ? 'yes' : '–');
+  const rows = MECHANISMS.map((row) => [
+    `\`CKM_${row.name}\``,
+    `0x${row.type.toString(16)}`,
+    MECHANISM_USES.filter((name) => has(mechanismFlags(row), name))
+      .map((name) => name.toLowerCase().replaceAll('_', ' '))
+      .join(', '),
+    isMultiPart(row) ? 'yes' : '–',
+    algorithmsOf(row).join(', ') || row.digest || '',
+    passed(row, 0),
+    passed(row, 1),
+    passed(row, 2),
+  ]);
+  return `# PKCS#11 mechanisms and who passes them\n\nThe stock p11-kit client decides which mechanisms an application can reach: what is not in its own list it refuses before anything is sent (and leaves out of \`C_GetMechanismList\`). The last three columns say what each generation passes: up to 0.24.1 (Debian 12, Ubuntu 22.04), 0.25.0 to 0.25.5, and 0.25.6 or newer. A mechanism that the roots of trust of an installation cannot do is left out of its list too.\n\n${table(
+    ['mechanism', 'number', 'for', 'multi-part', 'algorithm', '≤ 0.24.1', '0.25.0–5', '≥ 0.25.6'],
+    rows,
+  )}\nNo released client passes EdDSA, Montgomery curves, AES key wrap, AES-CCM, SHA-3, HKDF, ChaCha20 or the post-quantum mechanisms; keys of those kinds are listed with their type, and used over REST or KMIP.\n\n## Calls\n\n${table(
+    ['id', 'call', 'request', 'response', 'since protocol version'],
+    CALLS.map((row) => [row.id, row.name, row.request || '–', row.response || '–', row.since]),
+  )}`;
+}
+
 const PAGES = {
+  'docs/pkcs11/mechanisms.md': pkcs11Mechanisms,
   'docs/reference/operations.md': operations,
   'docs/reference/lifecycle.md': lifecycle,
   'docs/reference/faults.md': faults,
