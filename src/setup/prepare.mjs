@@ -134,6 +134,17 @@ export const SYSTEM_PARTS = {
   'p11-kit': { debian: ['p11-kit', 'p11-kit-modules'], present: () => onPath('p11-kit') },
   gnutls: { debian: ['gnutls-bin'], present: () => onPath('p11tool') },
   openssl: { debian: ['openssl'], present: () => onPath('openssl') },
+  'openssl-engine': {
+    debian: ['libengine-pkcs11-openssl'],
+    present: () =>
+      anyExists([
+        '/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so',
+        '/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so',
+        '/usr/lib64/engines-3/pkcs11.so',
+      ]),
+  },
+  openssh: { debian: ['openssh-client', 'openssh-server'], present: () => onPath('ssh-agent') && anyExists(['/usr/sbin/sshd']) },
+  nginx: { debian: ['nginx-light'], present: () => anyExists(['/usr/sbin/nginx']) },
   curl: { debian: ['curl'], present: () => onPath('curl') },
   pykmip: { debian: ['python3-pykmip'], present: () => spawnSync('python3', ['-c', 'import kmip'], { stdio: 'ignore' }).status === 0 },
   postgresql: {
