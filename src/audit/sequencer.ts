@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { AuditCheckpoint } from '../domain/index.js';
 import type { AuditStore, ClusterStore } from '../storage/ports.js';
 import type { ChainHead } from './chain.js';
@@ -45,6 +46,7 @@ const USUAL_HEADS = 64;
 /** Under load a checkpoint is not worth its row more often than this. */
 const MIN_SPACING_MS = 5000;
 const MAX_BATCHES_PER_ROUND = 50;
+const LEAVES_PER_TURN = 128;
 /** How far back the newest checkpoint is looked for, step by step, before all are read. */
 const LOOK_BACK_MS = [3_600_000, 86_400_000, 30 * 86_400_000] as const;
 
@@ -75,6 +77,19 @@ export const selectHeads = (heads: readonly ChainHead[], named: ReadonlyMap<stri
   return heads.filter((head) => chosen.has(head));
 };
 
+/** A thousand leaves are milliseconds of hashing: calls get their turn in between. */
+const appendInTurns = async (state: TreeState, leaves: readonly { readonly hash: string }[]): Promise<TreeState> => {
+  let next = state;
+  for (let from = 0; from < leaves.length; from += LEAVES_PER_TURN) {
+    if (from > 0) await turn();
+    next = appendLeaves(
+      next,
+      leaves.slice(from, from + LEAVES_PER_TURN).map((leaf) => Buffer.from(leaf.hash, 'hex')),
+    );
+  }
+  return next;
+};
+
 /** Appends what is committed to the tree; stops when nothing is left or another node holds the tree. */
 const foldAll = async (audit: SequencerOptions['audit'], batch: number): Promise<TreeState> => {
   let state: TreeState = await audit.treeState();
@@ -82,10 +97,7 @@ const foldAll = async (audit: SequencerOptions['audit'], batch: number): Promise
   for (let round = 0; round < MAX_BATCHES_PER_ROUND; round += 1) {
     const leaves = await audit.unsequenced(batch);
     if (leaves.length === 0) break;
-    const next = appendLeaves(
-      state,
-      leaves.map((leaf) => Buffer.from(leaf.hash, 'hex')),
-    );
+    const next = await appendInTurns(state, leaves);
     if (!(await audit.fold(leaves, next))) break;
     state = next;
   }
