@@ -809,8 +809,8 @@ const OPERATIONS = {
   'get-object': read('keys:read', { target: 'key', lifecycle: 'read' }),
   locate: read('keys:list'),
   'get-public-key': read('keys:read-public', { target: 'key', lifecycle: 'read' }),
+  // Nothing outside the database changes, and the bytes leave only when the final record is durable: no intent record.
   'export-key': use('keys:export', 'export', undefined, {
-    intent: true,
     alsoUses: [{ field: 'wrappingKey', action: 'keys:wrap', lifecycle: 'protect' }],
   }),
   'key-evidence': read('keys:read', { target: 'key', lifecycle: 'read' }),
