@@ -21,7 +21,7 @@ const chainOf = (one: OfficialCase): OfficialCase[] =>
   });
 
 /** The case on a tenant of its own, after what it builds on. */
-export async function runOn(plane: VectorPlane, one: OfficialCase, encoding: Encoding): Promise<Failure | undefined> {
+async function runOn(plane: VectorPlane, one: OfficialCase, encoding: Encoding): Promise<Failure | undefined> {
   const run: CaseRun = makeRun();
   const connection: VectorConnection = await plane.open({ encoding, settings: PROVISIONS[one.family]?.settings ?? {} });
   const exchange = (request: Item): Promise<Item> => connection.exchange(request);

@@ -38,7 +38,7 @@ const CIPHER_OUTPUT = /ResponsePayload\/(Data|IVCounterNonce|AuthenticatedEncryp
 const SECRET_OUTPUT =
   /\/(KeyMaterial|KeyValue|DigestValue|MACData|SignatureData|Data|Modulus|PrivateExponent|P|Q|X|D|QString|CertificateValue)$/;
 
-export const TOLERANCES: readonly Tolerance[] = [
+const TOLERANCES: readonly Tolerance[] = [
   { reason: 'Result Message is text for people', leniency: 'any', applies: ({ path }) => path.endsWith('BatchItem/ResultMessage') },
   {
     reason: 'the server picks correlation values; some files of the same version show one and some do not',

@@ -66,7 +66,7 @@ export const aes = (bits: number, mask?: number, index?: number): Item[] => [
 ];
 export const id = (value: string): Item => text('UniqueIdentifier', value);
 
-export interface RawBatchItem {
+interface RawBatchItem {
   readonly operation: string;
   readonly id?: Uint8Array;
   readonly payload: readonly Item[];
