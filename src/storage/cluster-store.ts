@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { makeChangeHints } from './change-hints.js';
 import { query as ask, type Database } from './database.js';
 import type { StorageLog } from './log.js';
 import type { ClusterStore } from './ports.js';
@@ -101,8 +102,10 @@ export const joinCluster = async (options: {
   readonly events: ClusterEvents;
   /** True when no other process can be on this database: leases of earlier ones are void. */
   readonly alone: boolean;
+  /** Pause between looks for changes, ms. Default 200. */
+  readonly pollMs?: number;
 }): Promise<ManagedCluster> => {
-  const { database, nodeId, bootId, log, events } = options;
+  const { database, nodeId, bootId, log, events, pollMs = POLL_MS } = options;
   let client: pg.Client | undefined;
   let liveUntil = 0;
   let seen = 0;
@@ -115,6 +118,8 @@ export const joinCluster = async (options: {
   const own = new Set<number>();
   const held = new Set<string>();
   const listeners: ((epoch: number, changes: Pick<EpochChanges, 'policies' | 'settings'>) => void)[] = [];
+
+  const hints = makeChangeHints({ database, bootId, log });
 
   const announce = (changes: Pick<EpochChanges, 'policies' | 'settings'>): void => {
     for (const listener of listeners) {
@@ -132,6 +137,7 @@ export const joinCluster = async (options: {
     fresh.once('end', () => {
       if (client === fresh) client = undefined;
     });
+    await hints.attach(fresh);
     client = fresh;
     return fresh;
   };
@@ -213,12 +219,11 @@ export const joinCluster = async (options: {
   };
 
   await register(await connected());
-  const stop = new AbortController();
   const loop = (async () => {
     let failures = 0;
     while (!closing) {
-      const pause = failures === 0 ? POLL_MS : Math.min(POLL_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
-      await sleep(pause, undefined, { signal: stop.signal }).catch(() => undefined);
+      const pause = failures === 0 ? pollMs : Math.min(POLL_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
+      await hints.rest(pause);
       if (closing) return;
       try {
         await advance();
@@ -282,11 +287,12 @@ export const joinCluster = async (options: {
     committed(epoch) {
       if (epoch > seen) own.add(epoch);
       newest = Math.max(newest, epoch);
+      if (others) hints.send();
     },
     announce,
     async close() {
       closing = true;
-      stop.abort();
+      hints.wake();
       await loop;
       const connection = client;
       client = undefined;

@@ -23,6 +23,8 @@ export interface StorageOptions {
   readonly log: StorageLog;
   /** Objects kept in memory (at most 64 MiB of them). */
   readonly cacheEntries?: number;
+  /** Pause between looks for the changes of other nodes, ms. Default 200; at most 4000, so that the lease holds. */
+  readonly pollMs?: number;
   /** Sees every object before it is used, once per read from the database. */
   readonly checkSeals?: CheckSeals;
 }
@@ -69,6 +71,7 @@ export const openStorage = async (options: StorageOptions): Promise<Storage> => 
       bootId,
       log,
       alone: options.kind === 'embedded',
+      ...(options.pollMs === undefined ? {} : { pollMs: Math.min(options.pollMs, 4_000) }),
       events: {
         changed: apply,
         missed() {

@@ -164,6 +164,32 @@ describe('two nodes', () => {
   });
 });
 
+describe('a node that looks for changes only every few seconds', () => {
+  test('hears of one at once from the node that made it', async () => {
+    const slow = await context.open('node-slow', { pollMs: 4_000 });
+    try {
+      // Node one learns with its next renewal that it is not alone.
+      await sleep(1_500);
+      const object = sampleObject({ names: ['hinted'] });
+      await writer.one(insertOf(object));
+      const heard: number[] = [];
+      for (let revision = 2; revision < 5; revision += 1) {
+        await slow.objects.load('acme', object.id);
+        const began = performance.now();
+        const seen = new Promise<void>((resolve) => slow.cluster.onChange(() => resolve()));
+        await writer.one({ kind: 'update-object', object: { ...object, description: `v${revision}`, revision }, expect: revision - 1 });
+        await seen;
+        heard.push(performance.now() - began);
+        expect((await slow.objects.load('acme', object.id))?.object.description).toBe(`v${revision}`);
+      }
+      // Without hints three pauses of four seconds would have to end early by chance.
+      expect(heard.reduce((sum, ms) => sum + ms, 0)).toBeLessThan(4_000);
+    } finally {
+      await slow.close();
+    }
+  });
+});
+
 describe('idempotency', () => {
   const hash = (text: string) => createHash('sha256').update(text).digest();
   test('fresh, busy, done, mismatch, released, expired; other principals and tenants apart', async () => {
