@@ -113,8 +113,14 @@ const REPAIRS: readonly Repair[] = [
   },
   {
     files: /v1\.1\/profiles\/mandatory\/TL-M-3-11\.xml$/,
-    what: 'Get Attribute List leaves out Fresh, which its own Get Attributes shows',
-    apply: (text) => text.replace(attributeName('Digest'), attributeName('Digest') + attributeName('Fresh')),
+    what: 'Get Attribute List leaves out Fresh, which its own Get Attributes shows, and that leaves out x-Barcode, which the list names',
+    apply: (text) =>
+      text
+        .replace(attributeName('Digest'), attributeName('Digest') + attributeName('Fresh'))
+        .replace(
+          new RegExp(`<Attribute>\\s*${attributeName('x-VendorAttribute1')}`),
+          `<Attribute>${attributeName('x-Barcode')}<AttributeValue type="TextString" value="XXA012A1"/></Attribute>$&`,
+        ),
   },
   {
     files: /v1\.2\/profiles\/mandatory\/TL-M-3-12\.xml$/,

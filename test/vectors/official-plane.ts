@@ -2,9 +2,10 @@ import { appendFileSync } from 'node:fs';
 import type { Item } from '@aegis/kmip-ttlv';
 import { afterAll, describe, expect, test } from 'vitest';
 import { KNOWN_GAPS } from './known-gaps.js';
-import { type OfficialCase, officialCases, PREDECESSORS, skipVectors, vectorsFolder, vectorsPresent } from './official-cases.js';
+import { type OfficialCase, PREDECESSORS, skipVectors, vectorsFolder, vectorsPresent } from './official-cases.js';
 import { PROVISIONS } from './provisions.js';
 import { type CaseRun, describeFailure, type Failure, makeRun, runCase } from './run-case.js';
+import { casesOf } from './transpose.js';
 import { openVectorPlane, type VectorConnection, type VectorPlane } from './vector-plane.js';
 
 /** Runs only the cases whose name contains this: `AEGIS_CASE=TC-ECDSA npx vitest run --config test/config/vitest.config.ts test/vectors`. */
@@ -15,7 +16,7 @@ export type Encoding = 'ttlv' | 'xml' | 'json';
 
 const chainOf = (one: OfficialCase): OfficialCase[] =>
   (PREDECESSORS[one.family] ?? []).map((family) => {
-    const found = officialCases(one.version).find((other) => other.family === family);
+    const found = casesOf(one.version).find((other) => other.family === family);
     if (found === undefined) throw new Error(`${one.name} goes on after ${family}, which ${one.version} does not have`);
     return found;
   });

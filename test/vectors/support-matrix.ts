@@ -13,9 +13,9 @@ import {
   writeXml,
 } from '@aegis/kmip-ttlv';
 import { KNOWN_GAPS } from './known-gaps.js';
-import { type CaseVersion, type OfficialCase, officialCases, PUBLISHED_VERSIONS } from './official-cases.js';
+import type { OfficialCase } from './official-cases.js';
 import { readExpected } from './placeholders.js';
-import { transposedCases } from './transpose.js';
+import { casesOf } from './transpose.js';
 
 // docs/kmip/support-matrix.md, from the official cases that pass: the suite runs every case and holds the list of known gaps, so what is neither
 // listed nor failing has happened over the wire.
@@ -51,11 +51,6 @@ const TAG = {
   request: knownTag('RequestPayload'),
   response: knownTag('ResponsePayload'),
 } as const;
-
-const casesOf = (version: KmipVersion): readonly OfficialCase[] =>
-  (PUBLISHED_VERSIONS as readonly string[]).includes(version)
-    ? officialCases(version as CaseVersion)
-    : transposedCases(version as '1.3' | '2.0');
 
 const NOT_ON_OBJECTS: ReadonlySet<string> = new Set([
   'Query',

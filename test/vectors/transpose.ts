@@ -8,6 +8,7 @@ import {
   enumerationOfTag,
   type Item,
   ItemType,
+  type KmipVersion,
   knownTag,
   livesIn,
   operationRow,
@@ -122,13 +123,23 @@ function transpose(one: OfficialCase, version: Target): OfficialCase | undefined
   return fits ? { ...one, name: `${one.family}-${version.replace('.', '')}`, version, adapt } : undefined;
 }
 
+const transposed = new Map<Target, readonly OfficialCase[]>();
+
 /** The neighbours' cases that hold in a version without files. */
 export function transposedCases(version: Target): readonly OfficialCase[] {
+  const known = transposed.get(version);
+  if (known !== undefined) return known;
   const cases = new Map<string, OfficialCase>();
   for (const source of SOURCES[version])
     for (const one of officialCases(source)) {
-      const transposed = cases.has(one.family) ? undefined : transpose(one, version);
-      if (transposed !== undefined) cases.set(one.family, transposed);
+      const adapted = cases.has(one.family) ? undefined : transpose(one, version);
+      if (adapted !== undefined) cases.set(one.family, adapted);
     }
-  return [...cases.values()];
+  const list = [...cases.values()];
+  transposed.set(version, list);
+  return list;
 }
+
+/** The cases of any version, published or transposed. */
+export const casesOf = (version: KmipVersion): readonly OfficialCase[] =>
+  version === '1.3' || version === '2.0' ? transposedCases(version) : officialCases(version);
