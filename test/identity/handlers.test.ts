@@ -7,7 +7,11 @@ import { add, callAs, faultOf, makeMemoryIdentity, NOW, withRoles } from './memo
 
 const makeSubject = () => {
   const memory = makeMemoryIdentity();
-  return { memory, handlers: makeIdentityHandlers({ store: memory.store }), identifier: makeIdentifier({ store: memory.store }) };
+  return {
+    memory,
+    handlers: makeIdentityHandlers({ store: memory.store, settings: { setting: async () => undefined } }),
+    identifier: makeIdentifier({ store: memory.store }),
+  };
 };
 type Create = OperationRequest<'create-principal'>;
 const wanted = (over: Partial<Create> = {}): Create => ({ kind: 'human', name: 'Grace', roles: ['user'], ...over });

@@ -28,7 +28,7 @@ beforeEach(async () => {
   test = await withTestStorage();
   journal = makeJournal({ store: test.storage.journal, audit: test.storage.audit, nodeId: 'node-1', bootId: 'b', clock: Date.now });
   dataDir = mkdtempSync(join(tmpdir(), 'aegis-identity-'));
-  handlers = makeIdentityHandlers({ store: test.storage.identity });
+  handlers = makeIdentityHandlers({ store: test.storage.identity, settings: test.storage.settings });
 });
 afterEach(async () => {
   await journal.close();

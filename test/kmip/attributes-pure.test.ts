@@ -247,7 +247,7 @@ describe('key specifications', () => {
     [{ algorithm: 'DH', length: 2048 }, 'InvalidAttributeValue'],
     [{ length: 128 }, 'InvalidMessage'],
     [{ algorithm: 'AES', length: -1 }, 'InvalidAttributeValue'],
-  ])('%j is no symmetric key to be made', ({ algorithm, length }, reason) => {
+  ])('%j is no symmetric key to be made', ({ algorithm, length }: { algorithm?: string; length: number }, reason) => {
     const attributes: KmipAttribute[] = [
       ...(algorithm === undefined ? [] : [{ name: 'CryptographicAlgorithm', value: algorithm }]),
       { name: 'CryptographicLength', value: length },

@@ -69,7 +69,7 @@ export const openPlane = async (
     objects: store,
     handlers: {
       ...makeKeyHandlers({ objects: store, roots: registry, settings: store, clock: Date.now }),
-      ...makeIdentityHandlers({ store: identity.store }),
+      ...makeIdentityHandlers({ store: identity.store, settings: store }),
     } as unknown as Handlers,
     journal: {
       intent: (draft) => store.intent(draft),

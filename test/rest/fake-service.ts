@@ -145,6 +145,17 @@ async function* chunksOf(...parts: string[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield Buffer.from(part);
 }
 
+/** Operations that no route reaches; routes.test.ts says why. */
+const UNREACHED = [
+  'restore-object',
+  'get-creation-rules',
+  'set-creation-rules',
+  'log-message',
+  'unwrap-data',
+  'split-key',
+  'join-key',
+] as const satisfies readonly OperationName[];
+type Unreached = (typeof UNREACHED)[number];
 type Handlers = {
   [O in OperationName]: (request: OperationRequest<O>, caller: Caller) => OperationResponse<O> | Promise<OperationResponse<O>>;
 };
@@ -191,7 +202,16 @@ export function makeFakeService(): FakeService {
     create(request.names, { ...(request.spec === undefined ? {} : { spec: request.spec }), tags: request.tags ?? {} });
   const used = (ref: string) => ({ objectId: find(ref).id as string, version: 1 });
 
+  const unreached = Object.fromEntries(
+    UNREACHED.map((name) => [
+      name,
+      () => {
+        throw fail('unsupported-operation', `${name} has no route`);
+      },
+    ]),
+  ) as unknown as Pick<Handlers, Unreached>;
   const handlers: Handlers = {
+    ...unreached,
     'create-key': (r) => create(r.names, { type: 'symmetric-key', spec: r.spec, links: [], tags: r.tags ?? {} }),
     'create-key-pair': (r) => {
       const view = create(r.names, { spec: r.spec, tags: r.tags ?? {} });

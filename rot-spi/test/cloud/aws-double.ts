@@ -53,12 +53,11 @@ export interface AwsDouble {
 }
 
 class AwsError extends Error {
-  constructor(
-    override readonly name: string,
-    message: string,
-    readonly status = 400,
-  ) {
+  readonly status: number;
+  constructor(name: string, message: string, status = 400) {
     super(message);
+    this.name = name;
+    this.status = status;
   }
 }
 

@@ -73,11 +73,10 @@ const HASHES: Readonly<Record<string, string>> = {
 };
 
 class Refusal extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-  ) {
+  readonly status: number;
+  constructor(status: number, message: string) {
     super(message);
+    this.status = status;
   }
 }
 
