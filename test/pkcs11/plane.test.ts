@@ -623,6 +623,9 @@ describe('the connection', () => {
     }
     expect((await client.call('C_GetSessionInfo', session))[1], 'still logged in').toBe(3);
     expect(await get(client, session, publicKey, CKA.VERIFY)).toBe(true);
+    await client.call('C_SignInit', session, { type: CKM.ECDSA }, privateKey);
+    await plane.restart(true);
+    expect(await client.rv('C_Sign', session, digest, 64), 'begun before an orderly restart').toBe(0);
     await client.call('C_Logout', session);
     await plane.restart(true);
     expect((await client.call('C_GetSessionInfo', session))[1], 'a logout is not undone by a restart').toBe(2);

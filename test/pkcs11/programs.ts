@@ -64,11 +64,11 @@ interface RunOptions {
 
 const LIMIT_MS = 60_000;
 
-export const openProgramRun = async (root: 'software' | 'softhsm'): Promise<ProgramRun> => {
+export const openProgramRun = async (root: 'software' | 'softhsm', more: NodeJS.ProcessEnv = {}): Promise<ProgramRun> => {
   const dataDir = temporaryDataDir();
   // The token is made first: only then can it be the default for new keys.
   if (root === 'softhsm') aegisOk({ dataDir, port: 0 }, ['init', '--hsm']);
-  const service = await startService({ dataDir, ...(root === 'softhsm' ? { env: { AEGIS_DEFAULT_ROOT: 'softhsm' } } : {}) });
+  const service = await startService({ dataDir, env: { ...(root === 'softhsm' ? { AEGIS_DEFAULT_ROOT: 'softhsm' } : {}), ...more } });
   const folder = mkdtempSync(join(tmpdir(), 'aegis-programs-'));
   const pin = aegisOk(service, ['pkcs11', 'pin', '--ttl', '2h']).toString().trim();
   const env = {

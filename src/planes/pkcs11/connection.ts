@@ -3,6 +3,7 @@ import { type CallName, type CallRow, callById } from './calls.js';
 import type { CallContext, ConnectionState, MemoryEvent, Pkcs11Parts, Reply, Session, SocketSettings } from './contract.js';
 import { HANDLERS } from './handlers.js';
 import { credentialOf } from './identity.js';
+import { beginPending } from './operations/key-operations.js';
 import { Rv, rv, toRv } from './rv.js';
 import { closeConnection } from './sessions.js';
 import { type ArgumentLetter, lettersOf, readArguments, readHead, toResponse } from './wire/arguments.js';
@@ -140,9 +141,10 @@ export const makeConnection = (options: ConnectionOptions): Connection => {
   let waiting = 0;
   let calls = 0;
 
-  const answer = async (code: number, row: Row, args: readonly unknown[]): Promise<void> => {
+  const answer = async (code: number, row: Row, args: readonly unknown[], session: Session | undefined): Promise<void> => {
     let frame: Buffer;
     try {
+      if (session !== undefined && session.pending.length > 0) await beginPending(context, session);
       const reply: Reply | undefined = await HANDLERS[row.name](context, args);
       frame = toFrame(code, toResponse(row.id, row.response, reply));
     } catch (error) {
@@ -175,7 +177,7 @@ export const makeConnection = (options: ConnectionOptions): Connection => {
     const session = WITHOUT_SESSION.has(row.name) ? undefined : state.sessions.get(args[0] as number);
     outstanding += 1;
     if (row.name === 'C_WaitForSlotEvent') waiting += 1;
-    void inTurn(session, () => answer(code, row, args));
+    void inTurn(session, () => answer(code, row, args, session));
   };
 
   return {

@@ -60,6 +60,13 @@ export interface Session {
   /** Calls of one session run one after the other. */
   tail: Promise<void>;
   closed: boolean;
+  /** Operations that were begun before a restart and had no data yet: begun again before the next call. */
+  pending: PendingOperation[];
+}
+export interface PendingOperation {
+  readonly kind: Exclude<OperationKind, 'find'>;
+  readonly mechanism: Mechanism;
+  readonly key: number | undefined;
 }
 export type OperationKind = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'digest' | 'find' | 'message-sign' | 'message-verify';
 export type ActiveOperation = KeyOperation | FindOperation;
@@ -146,4 +153,13 @@ export type MemoryEvent =
   | { readonly e: 'logout'; readonly slot: number }
   | { readonly e: 'objects'; readonly list: readonly (readonly [handle: number, objectId: string, slot: number, session: number | null])[] }
   | { readonly e: 'forget'; readonly handle: number }
+  | {
+      readonly e: 'operation';
+      readonly session: number;
+      readonly kind: PendingOperation['kind'];
+      readonly type: number;
+      /** Bytes as `hex:…`. */
+      readonly parameter: Readonly<Record<string, string | number>> | null;
+      readonly key: number | null;
+    }
   | { readonly e: 'next'; readonly session: number; readonly handle: number };

@@ -4,6 +4,7 @@ import { proven, toLogin } from './identity.js';
 import { makeSlots } from './operations/general.js';
 import { makeSession } from './sessions.js';
 import { CKU } from './wire/codes.js';
+import type { MechanismParameter } from './wire/mechanism-encodings.js';
 
 /**
  * What a restarted service must know of a connection that stayed open: sessions, logins (by the id of the credential, which
@@ -104,6 +105,39 @@ export const makeMemory = (
   };
 };
 
+const HEX = 'hex:';
+const toPlain = (parameter: MechanismParameter | undefined): Record<string, string | number> | null =>
+  parameter === undefined
+    ? null
+    : Object.fromEntries(
+        Object.entries(parameter).map(([name, value]) => [
+          name,
+          value instanceof Uint8Array ? HEX + Buffer.from(value).toString('hex') : value,
+        ]),
+      );
+const fromPlain = (plain: Readonly<Record<string, string | number>> | null): MechanismParameter | undefined =>
+  plain === null
+    ? undefined
+    : (Object.fromEntries(
+        Object.entries(plain).map(([name, value]) => [
+          name,
+          typeof value === 'string' && value.startsWith(HEX) ? Buffer.from(value.slice(HEX.length), 'hex') : value,
+        ]),
+      ) as unknown as MechanismParameter);
+
+/** Operations between Init and their first data, which a service that ends in order passes on. Others end with it. */
+export const freshOperations = (state: ConnectionState): readonly MemoryEvent[] =>
+  [...state.sessions.values()].flatMap((session) =>
+    [...session.operations.values()].flatMap((one): MemoryEvent[] => {
+      if (one.kind === 'find' || one.parts || one.remote !== undefined || one.heldBytes > 0 || one.ready !== undefined || one.drained)
+        return [];
+      const { type, parameter } = one.mechanism;
+      return [
+        { e: 'operation', session: session.handle, kind: one.kind, type, parameter: toPlain(parameter), key: one.key?.handle ?? null },
+      ];
+    }),
+  );
+
 const apply = (state: ConnectionState, event: MemoryEvent): void => {
   const slot = 'slot' in event ? state.slots.find((one) => one.id === event.slot) : undefined;
   switch (event.e) {
@@ -118,6 +152,13 @@ const apply = (state: ConnectionState, event: MemoryEvent): void => {
       state.initialised = true;
       break;
     }
+    case 'operation':
+      state.sessions.get(event.session)?.pending.push({
+        kind: event.kind,
+        mechanism: { type: event.type, parameter: fromPlain(event.parameter), unread: false },
+        key: event.key ?? undefined,
+      });
+      break;
     case 'next':
       state.nextSession = Math.max(state.nextSession, event.session);
       state.nextHandle = Math.max(state.nextHandle, event.handle);

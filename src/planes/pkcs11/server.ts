@@ -16,7 +16,7 @@ import {
   toControl,
 } from './door/protocol.js';
 import { makeLeftovers } from './leftovers.js';
-import { makeMemory, restore } from './restoration.js';
+import { freshOperations, makeMemory, restore } from './restoration.js';
 import type { Generation } from './wire/attributes.js';
 import { CKR } from './wire/codes.js';
 import { FrameReader, toErrorFrame } from './wire/frames.js';
@@ -207,6 +207,7 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
     const deadline = Date.now() + STOP_WAIT_MS;
     const working = () => [...clients].some(([socket, one]) => !socket.readableEnded || one.busy() > 0);
     while (Date.now() < deadline && working()) await pause(POLL_MS);
+    for (const { state, context } of clients.values()) for (const event of freshOperations(state)) context.remember(event);
     await Promise.all(
       [...open].map((socket) => new Promise<void>((resolve) => socket.end(() => resolve()) && setTimeout(resolve, POLL_MS))),
     );

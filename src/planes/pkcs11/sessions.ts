@@ -27,6 +27,7 @@ export const makeSession = (handle: number, slot: Slot, writable: boolean): Sess
   randomAt: 0,
   tail: Promise.resolve(),
   closed: false,
+  pending: [],
 });
 
 export const openSession = (context: CallContext, slot: Slot, writable: boolean): Session => {

@@ -117,6 +117,17 @@ export const begin = async (
   return operation;
 };
 
+/** Begins what was begun before a restart. What cannot be begun any more is as good as never begun. */
+export const beginPending = async (context: CallContext, session: Session): Promise<void> => {
+  for (const { kind, mechanism, key } of session.pending.splice(0)) {
+    try {
+      await begin(context, session, { kind, mechanism, can: () => true, ...(key === undefined ? {} : { key }) });
+    } catch (error) {
+      if (!(error instanceof Rv)) throw error;
+    }
+  }
+};
+
 /** An algorithm that comes with the parameter (the hash of OAEP and PSS) may be one that this key's root does not have. */
 export const requireAlgorithm = (context: CallContext, operation: KeyOperation, algorithm: Algorithm | undefined): void => {
   const rootId = operation.key?.view?.object.rootId;
