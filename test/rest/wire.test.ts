@@ -40,6 +40,16 @@ async function raw(port: number, text: string, options: { opened?: (socket: Sock
 const AUTH = `Authorization: Bearer ${TOKEN}\r\n`;
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+describe('a method that nobody has heard of', () => {
+  it('is told from what is not HTTP', async () => {
+    const request = `QUERIED /v1/keys HTTP/1.1\r\nHost: localhost\r\n${AUTH}\r\n`;
+    const fake = makeFakeService();
+    const { port } = await serve(fake);
+    expect(await raw(port, request)).toMatch(/^HTTP\/1\.1 501 /);
+    expect(fake.calls).toHaveLength(0);
+  });
+});
+
 describe('what is not HTTP', () => {
   it.each([
     ['garbage', 'EHLO mail\r\n\r\n'],

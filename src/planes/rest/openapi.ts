@@ -76,8 +76,9 @@ const HEADER_PARAMETERS: Json = {
     name: 'X-Request-Id',
     in: 'header',
     required: false,
-    description: 'At most 128 printable characters; comes back in the answer, the audit record and problem details.',
-    schema: { type: 'string', maxLength: 128 },
+    description:
+      'Up to 128 printable characters without spaces come back in the answer, the audit record and problem details; instead of anything else the service makes one of its own.',
+    schema: { type: 'string' },
   },
   Tenant: {
     name: 'X-Aegis-Tenant',

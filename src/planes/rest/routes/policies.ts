@@ -119,7 +119,8 @@ export const POLICY_ROUTES: readonly Route[] = [
     group: 'policies',
     operation: 'test-policy',
     summary: 'Explain what a principal would be told',
-    description: 'Nothing is done. With `candidate` the answer is that of the given document instead of the stored ones.',
+    description:
+      'Nothing is done. With `candidate` the answer is the one that the given document would bring about beside the stored ones.',
     body: closed({
       principalId: Type.Optional(Id),
       operation: word(OPERATION_NAMES, { description: 'Operation.' }),
