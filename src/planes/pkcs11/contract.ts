@@ -63,7 +63,7 @@ export interface Session {
   /** Operations that were begun before a restart and had no data yet: begun again before the next call. */
   pending: PendingOperation[];
 }
-export interface PendingOperation {
+interface PendingOperation {
   readonly kind: Exclude<OperationKind, 'find'>;
   readonly mechanism: Mechanism;
   readonly key: number | undefined;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { FRAME_HEADER_BYTES, FrameReader, toErrorFrame } from '../wire/frames.js';
 import {
   type ClientHello,
@@ -31,8 +32,8 @@ const NO_BODY = Buffer.alloc(0);
 /** Frames and bytes of one client that may wait; then its socket is not read on. */
 const MAX_WAITING_FRAMES = 256;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
-/** A crashed service comes back or it does not: without clients the door waits this long for it, ms. */
-const ORPHAN_MS = 10 * 60_000;
+/** A crashed service comes back or it does not: without clients the door waits this long for it, so that new ones need not fail, ms. */
+const ORPHAN_MS = 30_000;
 
 interface Waiting {
   readonly code: number;
@@ -339,7 +340,8 @@ export class Door {
   #look(): void {
     if (this.#clients.size > 0 || this.#link !== undefined) return;
     const alone = this.#aloneSince === undefined ? 0 : Date.now() - this.#aloneSince;
-    if (this.#endWhenIdle || alone > ORPHAN_MS) this.end();
+    // A data directory that is gone will not have a service again.
+    if (this.#endWhenIdle || alone > ORPHAN_MS || !existsSync(dirname(this.#options.innerPath))) this.end();
   }
 
   end(): void {
