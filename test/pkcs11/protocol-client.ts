@@ -6,7 +6,7 @@ import { ByteReader, ByteWriter } from '../../src/planes/pkcs11/wire/bytes.js';
 import { FrameReader } from '../../src/planes/pkcs11/wire/frames.js';
 
 /** Return value other than CKR_OK. */
-class CkError extends Error {
+export class CkError extends Error {
   readonly rv: number;
   constructor(call: string, rv: number) {
     super(`${call}: 0x${rv.toString(16)}`);
