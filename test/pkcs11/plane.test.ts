@@ -646,6 +646,22 @@ describe('the connection', () => {
     expect(plane.store.objects.get(unique)?.state).toBe('destroyed');
   });
 
+  test('a client that sends much and reads nothing is not read on, and others go on', async () => {
+    const greedy = await ProtocolClient.open(plane.path);
+    clients.push(greedy);
+    await greedy.initialize();
+    const session = await greedy.session();
+    await greedy.call('C_DigestInit', session, { type: CKM.SHA256 });
+    const update = ProtocolClient.request('C_DigestUpdate', [session, Buffer.alloc(4 * 1024 * 1024)], 2);
+    const before = process.memoryUsage().rss;
+    const sent = Array.from({ length: 40 }, () => greedy.exchange(update));
+    const other = await loggedIn();
+    expect((await other.client.call('C_GetSessionInfo', other.session))[0]).toBe(1);
+    // Client, door and service share this process: three copies of what is under way, never of all that is sent.
+    await Promise.all(sent);
+    expect(process.memoryUsage().rss - before).toBeLessThan(700 * 1024 * 1024);
+  }, 60_000);
+
   test('whatever bytes arrive, the plane answers or waits, and goes on', async () => {
     const { client, session } = await loggedIn();
     let seed = 7;

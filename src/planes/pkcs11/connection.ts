@@ -27,6 +27,8 @@ export interface ConnectionOptions {
 export interface Connection {
   readonly state: ConnectionState;
   readonly context: CallContext;
+  /** Bytes of the requests that are not answered. */
+  readonly heldBytes: () => number;
   /** Calls begun and not answered. */
   readonly outstanding: () => number;
   /** The same without calls that wait for something that never comes (C_WaitForSlotEvent). */
@@ -138,6 +140,7 @@ export const makeConnection = (options: ConnectionOptions): Connection => {
   const state = newState(options);
   const context = makeContext(options, state);
   let outstanding = 0;
+  let heldBytes = 0;
   let waiting = 0;
   let calls = 0;
 
@@ -176,14 +179,19 @@ export const makeConnection = (options: ConnectionOptions): Connection => {
     const { row, args } = request;
     const session = WITHOUT_SESSION.has(row.name) ? undefined : state.sessions.get(args[0] as number);
     outstanding += 1;
+    heldBytes += body.length;
     if (row.name === 'C_WaitForSlotEvent') waiting += 1;
-    void inTurn(session, () => answer(code, row, args, session));
+    void inTurn(session, async () => {
+      await answer(code, row, args, session);
+      heldBytes -= body.length;
+    });
   };
 
   return {
     state,
     context,
     outstanding: () => outstanding,
+    heldBytes: () => heldBytes,
     busy: () => outstanding - waiting,
     calls: () => calls,
     receive,

@@ -55,6 +55,8 @@ export interface Pkcs11Server {
 
 /** Requests of one client being worked on; more wait in the socket. */
 const MAX_OUTSTANDING = 512;
+/** Bytes of one client's requests in work, and of answers it does not read, before its socket is not read on. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 const STOP_WAIT_MS = 5_000;
 const POLL_MS = 20;
 
@@ -152,7 +154,7 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
           return;
         }
         connection.receive(code, body);
-        if (connection.outstanding() > MAX_OUTSTANDING) holdBack(socket, connection);
+        if (isFull(socket, connection, 1)) holdBack(socket, connection);
       },
       tooLarge: (code) => void socket.write(toErrorFrame(code, CKR.DATA_LEN_RANGE)),
     });
@@ -236,10 +238,16 @@ export const makePkcs11Server = async (options: Pkcs11ServerOptions): Promise<Pk
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+const isFull = (socket: Socket, connection: Connection, share: number): boolean =>
+  connection.outstanding() > MAX_OUTSTANDING * share ||
+  connection.heldBytes() > MAX_HELD_BYTES * share ||
+  socket.writableLength > MAX_HELD_BYTES * share;
+
 const holdBack = (socket: Socket, connection: Connection): void => {
+  if (socket.isPaused()) return;
   socket.pause();
   const look = setInterval(() => {
-    if (!socket.destroyed && connection.outstanding() > MAX_OUTSTANDING / 2) return;
+    if (!socket.destroyed && isFull(socket, connection, 0.5)) return;
     clearInterval(look);
     socket.resume();
   }, POLL_MS);
