@@ -85,6 +85,8 @@ export interface KeyOperation {
   readonly key: KnownObject | undefined;
   /** Single-part until the first Update. */
   parts: boolean;
+  /** The size of a single-part output was asked for: what follows is that call again. */
+  whole: boolean;
   /** Data kept back: until there is enough to send on, or until it is known which bytes are the tag. */
   held: Uint8Array[];
   heldBytes: number;

@@ -1,7 +1,7 @@
 import type { Credential } from '../../domain/index.js';
 import type { CallContext, ConnectionState, Login, Slot } from './contract.js';
 import { Rv, rv, toLoginRv } from './rv.js';
-import { CKU } from './wire/codes.js';
+import { CKF, CKU } from './wire/codes.js';
 
 const NOBODY: Credential = { kind: 'none' };
 
@@ -23,6 +23,12 @@ const MAX_FAILED_LOGINS = 10;
 /** Each failure makes the next answer slower, up to this, ms. */
 const MAX_DELAY_MS = 3_000;
 const FIRST_DELAY_MS = 50;
+
+/** What C_GetTokenInfo says of wrong PINs since the last right one (PKCS#11 v2.40 §3.2, CK_TOKEN_INFO). */
+export const pinFlags = ({ failedLogins }: Pick<ConnectionState, 'failedLogins'>): number =>
+  (failedLogins > 0 ? CKF.USER_PIN_COUNT_LOW : 0) +
+  (failedLogins === MAX_FAILED_LOGINS - 1 ? CKF.USER_PIN_FINAL_TRY : 0) +
+  (failedLogins >= MAX_FAILED_LOGINS ? CKF.USER_PIN_LOCKED : 0);
 
 const delayAfterFailure = (failures: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS)));

@@ -33,7 +33,7 @@ export const makeSession = (handle: number, slot: Slot, writable: boolean): Sess
 export const openSession = (context: CallContext, slot: Slot, writable: boolean): Session => {
   const { connection } = context;
   if (connection.sessions.size >= MAX_SESSIONS) throw rv('SESSION_COUNT');
-  if (!writable && slot.login?.userType === 'so') throw rv('SESSION_READ_ONLY');
+  if (!writable && slot.login?.userType === 'so') throw rv('SESSION_READ_WRITE_SO_EXISTS');
   const session = makeSession(connection.nextSession, slot, writable);
   connection.nextSession += 1;
   connection.sessions.set(session.handle, session);

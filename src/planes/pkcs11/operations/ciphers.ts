@@ -7,7 +7,19 @@ import { finished, sessionOf } from '../sessions.js';
 import { type Space, writeNeeded, writeOutput } from '../wire/arguments.js';
 import type { Mechanism } from '../wire/mechanism-encodings.js';
 import { cipherFields } from './cipher-parameters.js';
-import { begin, CHUNK_BYTES, EMPTY, fits, objectOf, operationOf, orEnd, pieces, requireAlgorithm } from './key-operations.js';
+import {
+  begin,
+  CHUNK_BYTES,
+  EMPTY,
+  fits,
+  objectOf,
+  operationOf,
+  orEnd,
+  pieces,
+  requireAlgorithm,
+  requireParts,
+  requireSingle,
+} from './key-operations.js';
 
 /** Encrypt and decrypt, in one part or many, with the buffer rules of PKCS#11 v3.0 §5.2. */
 
@@ -102,10 +114,13 @@ const single =
     const [handle, given, space] = args as [number, Uint8Array | undefined, Space];
     const session = sessionOf(context.connection, handle);
     const operation = operationOf(session, direction);
-    if (operation.parts) throw rv('OPERATION_ACTIVE');
+    await requireSingle(context, session, operation);
     const data = given ?? EMPTY;
     const most = bound(operation, direction, data.length);
-    if (space.asksSize && most > 0 && operation.ready === undefined) return (w) => writeNeeded(w, most);
+    if (space.asksSize && most > 0 && operation.ready === undefined) {
+      operation.whole = true;
+      return (w) => writeNeeded(w, most);
+    }
     const output =
       sameInput(operation, data) ??
       (await orEnd(context, session, operation, () => {
@@ -189,6 +204,7 @@ const update =
     const session = sessionOf(context.connection, handle);
     const operation = operationOf(session, direction);
     if (!isMultiPart(operation.row)) return orEnd(context, session, operation, () => Promise.reject(rv('FUNCTION_NOT_SUPPORTED')));
+    await requireParts(context, session, operation);
     const data = given ?? EMPTY;
     const pending = operation.row.cipher?.blockBytes ?? 0;
     if (space.asksSize && operation.ready === undefined && data.length + pending > 0) {
@@ -212,6 +228,7 @@ const final =
       if (!space.asksSize) finished(session, operation);
       return (w) => writeOutput(w, EMPTY);
     }
+    await requireParts(context, session, operation);
     operation.parts = true;
     const output =
       sameInput(operation, EMPTY) ?? (await orEnd(context, session, operation, () => last(context, session, operation, direction)));

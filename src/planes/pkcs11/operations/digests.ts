@@ -7,7 +7,7 @@ import { endOperation, finished, sessionOf } from '../sessions.js';
 import { type Space, writeNeeded, writeOutput } from '../wire/arguments.js';
 import { CKF } from '../wire/codes.js';
 import type { Mechanism } from '../wire/mechanism-encodings.js';
-import { begin, CHUNK_BYTES, EMPTY, hold, operationOf, orEnd, pieces, takeHeld } from './key-operations.js';
+import { begin, CHUNK_BYTES, EMPTY, hold, operationOf, orEnd, pieces, requireParts, requireSingle, takeHeld } from './key-operations.js';
 
 /** Digests, random bytes, and C_SessionCancel. */
 
@@ -52,25 +52,28 @@ const answer = async (context: CallContext, session: Session, operation: KeyOper
   return (w) => writeOutput(w, digest);
 };
 
-const digest: Handler = (context, args) => {
+const digest: Handler = async (context, args) => {
   const [handle, data, space] = args as [number, Uint8Array | undefined, Space];
   const session = sessionOf(context.connection, handle);
   const operation = operationOf(session, 'digest');
-  if (operation.parts) throw rv('OPERATION_ACTIVE');
+  await requireSingle(context, session, operation);
+  operation.whole = true;
   return answer(context, session, operation, data ?? EMPTY, space);
 };
 const update: Handler = async (context, args) => {
   const [handle, data] = args as [number, Uint8Array | undefined];
   const session = sessionOf(context.connection, handle);
   const operation = operationOf(session, 'digest');
+  await requireParts(context, session, operation);
   operation.parts = true;
   await orEnd(context, session, operation, () => feed(context, session, operation, data ?? EMPTY));
   return undefined;
 };
-const final: Handler = (context, args) => {
+const final: Handler = async (context, args) => {
   const [handle, space] = args as [number, Space];
   const session = sessionOf(context.connection, handle);
   const operation = operationOf(session, 'digest');
+  await requireParts(context, session, operation);
   operation.parts = true;
   return answer(context, session, operation, EMPTY, space);
 };
@@ -108,7 +111,8 @@ const random: Handler = async (context, args) => {
   const [handle, space] = args as [number, Space];
   const session = sessionOf(context.connection, handle);
   const wanted = space.capacity;
-  if (wanted > MAX_RANDOM_BYTES) throw rv('ARGUMENTS_BAD');
+  // NULL, or a length of 0 that clients up to 0.24.1 write the same way; this call has no size query.
+  if (space.asksSize || wanted > MAX_RANDOM_BYTES) throw rv('ARGUMENTS_BAD');
   const now = context.parts.clock();
   const stock = wanted > 0 && wanted <= MAX_STOCKED_BYTES && now - session.randomAt < STOCK_WITHIN_MS ? STOCK_BYTES : 0;
   session.randomAt = now;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { CallName } from '../calls.js';
 import type { CallContext, ConnectionState, Handler, Slot } from '../contract.js';
-import { needsLogin, prove, proven, toLogin } from '../identity.js';
+import { needsLogin, pinFlags, prove, proven, toLogin } from '../identity.js';
 import { algorithmsOf, type MechanismRow, mechanismFlags, mechanismRow, offeredMechanisms } from '../mechanisms.js';
 import { rv } from '../rv.js';
 import { closeConnection, closeSession, logout, openSession, sessionOf, sessionsOf, slotOf } from '../sessions.js';
@@ -112,6 +112,7 @@ const getTokenInfo: Handler = ({ connection, parts }, args) => {
     CKF.RESTORE_KEY_NOT_NEEDED +
     CKF.CLOCK_ON_TOKEN +
     CKF.TOKEN_INITIALIZED +
+    pinFlags(connection) +
     (needsLogin(connection, slot) ? CKF.LOGIN_REQUIRED : 0);
   return (w) => {
     writePadded(w, tokenLabel(slot.tenant), 32);
@@ -234,13 +235,11 @@ const unsupported: Handler = ({ connection }) => {
   requireInitialised(connection);
   throw rv('FUNCTION_NOT_SUPPORTED');
 };
-/** PINs and tokens are issued by the service (`aegis pkcs11 pin`), never set through the token. */
-const inSession =
-  (name: 'FUNCTION_NOT_SUPPORTED' | 'STATE_UNSAVEABLE' | 'SAVED_STATE_INVALID'): Handler =>
-  ({ connection }, args) => {
-    sessionOf(connection, args[0]);
-    throw rv(name);
-  };
+/** PINs and tokens are issued by the service (`aegis pkcs11 pin`), never set through the token; operations stay where they run. */
+const unsupportedInSession: Handler = ({ connection }, args) => {
+  sessionOf(connection, args[0]);
+  throw rv('FUNCTION_NOT_SUPPORTED');
+};
 
 export const GENERAL_HANDLERS = {
   C_Initialize: initialize,
@@ -263,10 +262,10 @@ export const GENERAL_HANDLERS = {
   C_CloseSession: close,
   C_CloseAllSessions: closeAll,
   C_GetSessionInfo: getSessionInfo,
-  C_InitPIN: inSession('FUNCTION_NOT_SUPPORTED'),
-  C_SetPIN: inSession('FUNCTION_NOT_SUPPORTED'),
-  C_GetOperationState: inSession('STATE_UNSAVEABLE'),
-  C_SetOperationState: inSession('SAVED_STATE_INVALID'),
+  C_InitPIN: unsupportedInSession,
+  C_SetPIN: unsupportedInSession,
+  C_GetOperationState: unsupportedInSession,
+  C_SetOperationState: unsupportedInSession,
   C_Login: login,
   C_LoginUser: loginUser,
   C_Logout: doLogout,

@@ -63,6 +63,7 @@ const newOperation = (kind: CryptoKind, row: MechanismRow, mechanism: Mechanism,
   mechanism,
   key,
   parts: false,
+  whole: false,
   held: [],
   heldBytes: 0,
   remote: undefined,
@@ -133,6 +134,16 @@ export const requireAlgorithm = (context: CallContext, operation: KeyOperation, 
   const rootId = operation.key?.view?.object.rootId;
   if (algorithm !== undefined && rootId !== undefined && !context.parts.canDo(algorithm, rootId)) throw rv('MECHANISM_PARAM_INVALID');
 };
+
+/** Single-part and multi-part calls do not mix; a call that tries ends the operation (PKCS#11 v2.40 §5.8 to §5.10). */
+export const requireSingle = (context: CallContext, session: Session, operation: KeyOperation): Promise<void> =>
+  orEnd(context, session, operation, async () => {
+    if (operation.parts) throw rv('OPERATION_ACTIVE');
+  });
+export const requireParts = (context: CallContext, session: Session, operation: KeyOperation): Promise<void> =>
+  orEnd(context, session, operation, async () => {
+    if (operation.whole) throw rv('OPERATION_ACTIVE');
+  });
 
 /** Anything but a too small buffer ends the operation (PKCS#11 v3.0 §5.2). */
 export const orEnd = async <T>(context: CallContext, session: Session, operation: KeyOperation, work: () => Promise<T>): Promise<T> => {

@@ -152,9 +152,11 @@ const generateKeyPair: Handler = async (context, args) => {
 const wrapKey: Handler = async (context, args) => {
   const [handle, mechanism, wrapping, target, space] = args as [number, Mechanism | undefined, number, number, Space];
   const session = sessionOf(context.connection, handle);
-  const row = rowOf(mechanism, (one) => one.wrap !== undefined);
   const key = await keyOf(context, session, target);
   const wrapper = await keyOf(context, session, wrapping, 'WRAPPING_KEY_HANDLE_INVALID');
+  // What holds whatever the mechanism is said first: an application looks for another key then, not for another mechanism.
+  if ('exportable' in key.object && !key.object.exportable) throw rv('KEY_UNEXTRACTABLE');
+  const row = rowOf(mechanism, (one) => one.wrap !== undefined);
   requireAllowed(wrapper.object, row.type);
   if (!row.families.some((family) => wrapper.object.spec !== undefined && KEY_SPECS[wrapper.object.spec].family === family))
     throw rv('WRAPPING_KEY_TYPE_INCONSISTENT');

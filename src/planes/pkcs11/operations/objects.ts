@@ -346,6 +346,8 @@ const MAX_FOUND = 4096;
 const find: Handler = async (context, args) => {
   const [handle, space] = args as [number, Space];
   const session = sessionOf(context.connection, handle);
+  // No room for a single handle can only be NULL: this call has no size query.
+  if (space.capacity === 0) throw rv('ARGUMENTS_BAD');
   const handles = await findOf(session).next(Math.min(space.capacity, MAX_FOUND));
   return (w) => writeUlongs(w, handles, space);
 };

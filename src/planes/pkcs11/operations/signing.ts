@@ -18,6 +18,7 @@ import {
   orEnd,
   pieces,
   requireAlgorithm,
+  requireSingle,
   takeHeld,
 } from './key-operations.js';
 
@@ -157,11 +158,11 @@ const answerSignature = async (
 
 const sign =
   (kind: CryptoKind): Handler =>
-  (context, args) => {
+  async (context, args) => {
     const [handle, data, space] = args as [number, Uint8Array | undefined, Space];
     const session = sessionOf(context.connection, handle);
     const operation = operationOf(session, kind);
-    if (operation.parts) throw rv('OPERATION_ACTIVE');
+    await requireSingle(context, session, operation);
     return answerSignature(context, session, operation, data ?? EMPTY, space);
   };
 
@@ -209,11 +210,11 @@ const answerVerdict = (
     return undefined;
   });
 
-const verify: Handler = (context, args) => {
+const verify: Handler = async (context, args) => {
   const [handle, data, signature] = args as [number, Uint8Array | undefined, Uint8Array | undefined];
   const session = sessionOf(context.connection, handle);
   const operation = operationOf(session, 'verify');
-  if (operation.parts) throw rv('OPERATION_ACTIVE');
+  await requireSingle(context, session, operation);
   return answerVerdict(context, session, operation, data ?? EMPTY, signature);
 };
 const verifyFinal: Handler = (context, args) => {
