@@ -57,6 +57,8 @@ export interface Session {
   readonly operations: Map<OperationKind, ActiveOperation>;
   /** When random bytes were last asked for, ms. */
   randomAt: number;
+  /** Bytes handed to the door at that time. */
+  randomStock: number;
   /** Calls of one session run one after the other. */
   tail: Promise<void>;
   closed: boolean;

@@ -25,6 +25,7 @@ export const makeSession = (handle: number, slot: Slot, writable: boolean): Sess
   writable,
   operations: new Map(),
   randomAt: 0,
+  randomStock: 0,
   tail: Promise.resolve(),
   closed: false,
   pending: [],

@@ -104,18 +104,23 @@ const MAX_RANDOM_BYTES = 8 * 1024 * 1024;
 const RANDOM_PART_BYTES = 1024 * 1024;
 /** An application that asks again within this time gets a stock, ms; the call that the guard judges and records says how much. */
 const STOCK_WITHIN_MS = 1_000;
-const STOCK_BYTES = 32 * 1024;
+const STOCK_BYTES = 16 * 1024;
+const STOCK_GROWTH = 4;
+const MAX_STOCK_BYTES = 512 * 1024;
 const MAX_STOCKED_BYTES = 256;
 
 const random: Handler = async (context, args) => {
   const [handle, space] = args as [number, Space];
   const session = sessionOf(context.connection, handle);
   const wanted = space.capacity;
-  // NULL, or a length of 0 that clients up to 0.24.1 write the same way; this call has no size query.
-  if (space.asksSize || wanted > MAX_RANDOM_BYTES) throw rv('ARGUMENTS_BAD');
+  // NULL is refused where it can be told from a length of 0, which the oldest clients write the same way and programs do ask for.
+  if ((space.asksSize && context.connection.generation > 0) || wanted > MAX_RANDOM_BYTES) throw rv('ARGUMENTS_BAD');
   const now = context.parts.clock();
-  const stock = wanted > 0 && wanted <= MAX_STOCKED_BYTES && now - session.randomAt < STOCK_WITHIN_MS ? STOCK_BYTES : 0;
+  const again = wanted > 0 && wanted <= MAX_STOCKED_BYTES && now - session.randomAt < STOCK_WITHIN_MS;
+  // A stock that was used up within the second is followed by a larger one.
+  const stock = again ? Math.min(Math.max(session.randomStock * STOCK_GROWTH, STOCK_BYTES), MAX_STOCK_BYTES) : 0;
   session.randomAt = now;
+  session.randomStock = stock;
   const parts: Uint8Array[] = [];
   for (let left = wanted + stock; left > 0; left -= RANDOM_PART_BYTES)
     parts.push((await context.callPublic(session.slot, 'random', { length: Math.min(left, RANDOM_PART_BYTES) })).bytes);
