@@ -2,7 +2,7 @@ import { attributeNamed } from '../message/read-message.js';
 import type { AttributeReference, BatchItem, Fields, KmipAttribute, Message, Value } from '../message/value.js';
 import { compareVersions, type KmipVersion } from '../spec/versions.js';
 import { liftAttribute, liftReference } from './attributes.js';
-import { ATTRIBUTE_LISTS, type EraRule, eraRules, KEYED_OBJECTS, SINGLE_ATTRIBUTES } from './payload-eras.js';
+import { ATTRIBUTE_LISTS, differsByEra, type EraRule, eraRules, KEYED_OBJECTS, SINGLE_ATTRIBUTES } from './payload-eras.js';
 
 // From a version's own form to the neutral one: the field names of 2.x, attributes as lists of name and value, links and names as structures.
 
@@ -32,6 +32,7 @@ function liftItem(item: BatchItem, kind: Message['kind'], version: KmipVersion):
 
 /** The neutral form of a payload. */
 export function liftPayload(operation: string, direction: 'request' | 'response', version: KmipVersion, payload: Fields): Fields {
+  if (!differsByEra(payload)) return payload;
   const draft: Draft = { ...payload };
   if (isFirstEra(version)) {
     for (const rule of eraRules(operation, direction)) applyRule(rule, draft);

@@ -4,7 +4,7 @@ import { enumerationValue, valueLivesIn } from '../spec/lookup.js';
 import type { KmipVersion } from '../spec/versions.js';
 import { lowerAttribute, lowerReference } from './attributes.js';
 import { isFirstEra, isThirdEra } from './lift.js';
-import { ATTRIBUTE_LISTS, type EraRule, eraRules, KEYED_OBJECTS, SINGLE_ATTRIBUTES } from './payload-eras.js';
+import { ATTRIBUTE_LISTS, differsByEra, type EraRule, eraRules, KEYED_OBJECTS, SINGLE_ATTRIBUTES } from './payload-eras.js';
 
 // From the neutral form to a version's own. Attributes that the version does not have are left out.
 
@@ -86,6 +86,7 @@ export function reasonIn(reason: string, version: KmipVersion): string {
 
 /** A neutral payload in the form of a version. */
 export function lowerPayload(operation: string, direction: 'request' | 'response', version: KmipVersion, payload: Fields): Fields {
+  if (!differsByEra(payload)) return payload;
   const draft: Draft = { ...payload };
   if (isThirdEra(version)) lowerThird(draft);
   for (const name of ATTRIBUTE_LISTS) {

@@ -53,3 +53,15 @@ export const SINGLE_ATTRIBUTES: readonly string[] = ['NewAttribute', 'CurrentAtt
 
 /** The objects of payloads; a Key Value in them may carry attributes. */
 export const KEYED_OBJECTS: readonly string[] = ['SymmetricKey', 'PublicKey', 'PrivateKey', 'SplitKey', 'SecretData', 'PGPKey'];
+
+/** Every field that an era has its own form of, under its 1.x name and its neutral one. */
+const ERA_FIELDS: ReadonlySet<string> = new Set([
+  ...['AttributeReference', ...ATTRIBUTE_LISTS, ...SINGLE_ATTRIBUTES, ...KEYED_OBJECTS],
+  ...[...TEMPLATES, ...Object.values(RULES).flat()].flatMap(({ old, neutral }) => [old, neutral, `${neutral}Templates`]),
+]);
+
+/** False for most payloads: they are the same in all eras and need no copy. */
+export function differsByEra(payload: object): boolean {
+  for (const name in payload) if (ERA_FIELDS.has(name)) return true;
+  return false;
+}

@@ -5,16 +5,31 @@ import type { Item } from './item.js';
 
 // TTLV writer (KMIP 1.4 §9.1.1). One pass into a growing buffer; the length of a structure is filled in when it closes.
 
-const INITIAL_BYTES = 512;
+/** Most messages fit; a larger one gets a buffer of its own, so that nothing this size is held for ever. */
+const SCRATCH_BYTES = 16_384;
 /** A tree deeper than this is refused, so that a cycle or a hostile tree cannot exhaust the stack. */
 const MAX_DEPTH = 128;
 const SHORT_TEXT_CHARS = 48;
 const utf8 = new TextEncoder();
 
+/** What a writer writes into. Allocating one costs more than writing a short message, so that one is kept between messages. */
+type Scratch = { readonly bytes: Uint8Array; readonly view: DataView };
+const makeScratch = (): Scratch => {
+  const bytes = new Uint8Array(SCRATCH_BYTES);
+  return { bytes, view: new DataView(bytes.buffer) };
+};
+/** Absent while a writer has it. */
+let spare: Scratch | undefined = makeScratch();
+
 class Writer {
-  private bytes = new Uint8Array(INITIAL_BYTES);
-  private view = new DataView(this.bytes.buffer);
+  private readonly scratch = spare ?? makeScratch();
+  private bytes = this.scratch.bytes;
+  private view = this.scratch.view;
   private at = 0;
+
+  constructor() {
+    spare = undefined;
+  }
 
   item(item: Item, depth: number): void {
     const { tag, type, value } = item;
@@ -131,8 +146,16 @@ class Writer {
     this.view = new DataView(grown.buffer);
   }
 
+  /** The bytes, in a buffer of their own. */
   take(): Uint8Array {
-    return this.bytes.subarray(0, this.at);
+    return this.bytes === this.scratch.bytes ? this.bytes.slice(0, this.at) : this.bytes.subarray(0, this.at);
+  }
+
+  /** The scratch may hold key material of this message; the next one finds it empty. */
+  close(written: boolean): void {
+    if (!written) this.scratch.bytes.fill(0);
+    else if (this.bytes === this.scratch.bytes) this.bytes.fill(0, 0, this.at);
+    spare = this.scratch;
   }
 }
 
@@ -149,6 +172,12 @@ function wrongValue(item: Item): CodecError {
  */
 export function writeTtlv(item: Item): Uint8Array {
   const writer = new Writer();
-  writer.item(item, 0);
-  return writer.take();
+  let written = false;
+  try {
+    writer.item(item, 0);
+    written = true;
+    return writer.take();
+  } finally {
+    writer.close(written);
+  }
 }

@@ -110,22 +110,32 @@ interface VariantLike {
 const isVariant = (value: unknown): value is VariantLike =>
   typeof value === 'object' && value !== null && 'type' in value && 'value' in value && !('tag' in value);
 
-/** The payload with every identifier as text. The same object when it has none of the other forms, which is the rule. */
+/** The payload with every identifier as text. The same object when it has none of the other forms, which is the rule and costs no allocation. */
 export function resolveIdentifiers<T>(payload: T, trace: readonly ItemTrace[], placeholder: string | undefined, depth = 0): T {
   if (typeof payload !== 'object' || payload === null || payload instanceof Uint8Array || depth > MAX_DEPTH) return payload;
   if (Array.isArray(payload)) {
-    const made = payload.map((one) => resolveIdentifiers(one, trace, placeholder, depth + 1));
-    return made.some((one, i) => one !== payload[i]) ? (made as T) : payload;
+    let list: unknown[] | undefined;
+    for (let i = 0; i < payload.length; i++) {
+      const next: unknown = resolveIdentifiers(payload[i], trace, placeholder, depth + 1);
+      if (next === payload[i]) continue;
+      list ??= [...payload];
+      list[i] = next;
+    }
+    return (list ?? payload) as T;
   }
   let made: Record<string, unknown> | undefined;
-  for (const [name, value] of Object.entries(payload)) {
+  for (const name in payload) {
+    const value: unknown = payload[name];
+    if (typeof value !== 'object') continue;
     const next =
       name === 'Data' && depth === 0 && isVariant(value)
         ? earlierData(value, trace)
-        : NAMES.test(name) && (isVariant(value) || Array.isArray(value))
+        : (isVariant(value) || Array.isArray(value)) && NAMES.test(name)
           ? resolveOne(value, trace, placeholder)
           : resolveIdentifiers(value, trace, placeholder, depth + 1);
-    if (next !== value) made = { ...(made ?? (payload as Record<string, unknown>)), [name]: next };
+    if (next === value) continue;
+    made ??= { ...(payload as Record<string, unknown>) };
+    made[name] = next;
   }
   return (made ?? payload) as T;
 }

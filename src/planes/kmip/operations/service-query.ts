@@ -1,13 +1,19 @@
 import {
+  childOf,
+  childrenOf,
   ENUMERATIONS,
   type Fields,
+  type Item,
   KMIP_VERSIONS,
   type KmipVersion,
   livesIn,
+  lowerMessage,
   OPERATIONS,
   operationRow,
+  tagCode,
   versionNumbers,
   versionOf,
+  writeMessage,
 } from '@aegis/kmip-ttlv';
 import type { KmipCall, KmipHandler } from '../contract.js';
 import { recognise } from '../recognise.js';
@@ -133,27 +139,46 @@ const ANSWERS: Readonly<Record<string, (call: KmipCall) => Fields | Promise<Fiel
   QueryCredentialInformation: () => ({}),
 };
 
-/** What only the version, the handlers and the settings decide is worked out once. */
-const FIXED: ReadonlySet<string> = new Set(['QueryOperations', 'QueryObjects', 'QueryProfiles', 'QueryCapabilities']);
-const fixed = new WeakMap<object, Map<string, Fields>>();
+/** What only the version, the handlers, the settings and the facts decide: its encoding is made once for each combination asked for. */
+const FIXED: ReadonlySet<string> = new Set([
+  ...['QueryOperations', 'QueryObjects', 'QueryServerInformation', 'QueryProfiles', 'QueryCapabilities', 'QueryRNGs'],
+]);
+/** Combinations kept; clients send a handful. */
+const MAX_KEPT = 256;
+const kept = new WeakMap<object, Map<string, Fields>>();
 
-function answerOf(name: string | number, call: KmipCall): Fields | Promise<Fields> {
-  const answer = ANSWERS[name];
-  if (answer === undefined || !FIXED.has(String(name))) return answer?.(call) ?? {};
-  let known = fixed.get(call.plane);
-  if (known === undefined) {
-    known = new Map();
-    fixed.set(call.plane, known);
-  }
-  const key = `${call.version} ${name}`;
-  const made = known.get(key) ?? (answer(call) as Fields);
-  known.set(key, made);
-  return made;
+/** The payload with its items as they are written: neither lowered nor sorted again for the next who asks. */
+function written(payload: Fields, version: KmipVersion): Fields {
+  const message = {
+    kind: 'response',
+    version,
+    header: { TimeStamp: 0n },
+    items: [{ operation: 'Query', fields: SUCCESS, payload }],
+  } as const;
+  const item = childrenOf(writeMessage(lowerMessage(message))).at(-1) as Item;
+  return { $extra: childrenOf(childOf(item, RESPONSE_PAYLOAD) as Item) };
 }
+const SUCCESS: Fields = { ResultStatus: 'Success' };
+const RESPONSE_PAYLOAD = tagCode('ResponsePayload') as number;
+
+const answersOf = async (functions: ReadonlySet<string | number>, call: KmipCall): Promise<Fields> =>
+  Object.assign({}, ...(await Promise.all([...functions].map((name) => ANSWERS[name]?.(call) ?? {})))) as Fields;
 
 export const query: KmipHandler = async (payload, call) => {
   await recognise(call);
   const functions = new Set((payload['QueryFunction'] ?? []) as readonly (string | number)[]);
-  const found = await Promise.all([...functions].map((name) => answerOf(name, call)));
-  return Object.assign({}, ...found) as Fields;
+  for (const name of functions) if (!FIXED.has(String(name))) return answersOf(functions, call);
+  const { version, node, protection } = call.plane.facts();
+  const key = [call.version, call.plane.load(), version, node, protection, call.settings.interop, ...functions].join('|');
+  let known = kept.get(call.plane);
+  if (known === undefined) {
+    known = new Map();
+    kept.set(call.plane, known);
+  }
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const made = written(await answersOf(functions, call), call.version);
+  if (known.size >= MAX_KEPT) known.clear();
+  known.set(key, made);
+  return made;
 };
