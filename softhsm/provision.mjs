@@ -147,37 +147,38 @@ export const provisionSoftHsm = (dir, options = {}) => {
 };
 
 const CKF_OS_LOCKING_OK = 2;
-const CKF_RW_SERIAL = 6;
-const CKF_TOKEN_INITIALIZED = 0x400;
-const CKF_USER_PIN_INITIALIZED = 0x8;
-const CKU_SO = 0;
 
 /** Runs with SOFTHSM2_CONF set, in a process of its own: a module reads its configuration once per process. */
-const provisionHere = ({ module, label, pin, soPin }) => {
-  const { PKCS11 } = createRequire(import.meta.url)('pkcs11js');
-  const p11 = new PKCS11();
-  p11.load(module);
-  p11.C_Initialize({ flags: CKF_OS_LOCKING_OK });
+const provisionHere = ({ module: path, label, pin, soPin }) => {
+  const { Module, SessionFlag, TokenFlag, UserType } = createRequire(import.meta.url)('graphene-pk11');
+  const module = Module.load(path, 'SoftHSM2');
+  // Without flags SoftHSM switches its mutexes off.
+  module.initialize({ flags: CKF_OS_LOCKING_OK });
   try {
-    const infos = () => p11.C_GetSlotList(true).map((slot) => ({ slot, info: p11.C_GetTokenInfo(slot) }));
-    const named = () => infos().filter(({ info }) => (info.flags & CKF_TOKEN_INITIALIZED) !== 0 && info.label.trimEnd() === label);
+    const tokens = () => {
+      const slots = module.getSlots(true);
+      return Array.from({ length: slots.length }, (_, index) => ({ slot: slots.items(index), token: slots.items(index).getToken() }));
+    };
+    const has = (token, flag) => (token.flags & flag) !== 0;
+    const named = () => tokens().filter(({ token }) => has(token, TokenFlag.TOKEN_INITIALIZED) && token.label.trimEnd() === label);
     const before = named().at(0);
-    if (before && (before.info.flags & CKF_USER_PIN_INITIALIZED) !== 0) return { created: false };
+    if (before && has(before.token, TokenFlag.USER_PIN_INITIALIZED)) return { created: false };
     if (!before) {
-      const free = infos().find(({ info }) => (info.flags & CKF_TOKEN_INITIALIZED) === 0);
+      const free = tokens().find(({ token }) => !has(token, TokenFlag.TOKEN_INITIALIZED));
       if (!free) throw new Error('SoftHSM2 offers no free slot');
-      p11.C_InitToken(free.slot, soPin, label.padEnd(MAX_LABEL_BYTES));
+      // graphene's own initToken reads a label that pkcs11js 2 does not return, and throws once the token is made.
+      module.lib.C_InitToken(free.slot.handle, soPin, label.padEnd(MAX_LABEL_BYTES));
     }
     // Also when an earlier run was interrupted right here.
     const [made] = named();
     if (!made) throw new Error('the new token does not show');
-    const session = p11.C_OpenSession(made.slot, CKF_RW_SERIAL);
-    p11.C_Login(session, CKU_SO, soPin);
-    p11.C_InitPIN(session, pin);
-    p11.C_Logout(session);
+    const session = made.slot.open(SessionFlag.RW_SESSION | SessionFlag.SERIAL_SESSION);
+    session.login(soPin, UserType.SO);
+    session.initPin(pin);
+    session.logout();
     return { created: true };
   } finally {
-    p11.C_Finalize();
+    module.finalize();
   }
 };
 
