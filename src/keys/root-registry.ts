@@ -121,6 +121,9 @@ export const makeRootRegistry = (options: RootRegistryOptions): RootRegistry => 
   };
 
   const choose = async (wish: RootWish): Promise<ChosenRoot> => {
+    // It comes from a request: no message may be made from it before it is known to be a word.
+    if (wish.protection !== undefined && !Object.values(PROTECTION).includes(wish.protection))
+      throw fail('invalid-field', 'No such protection level.', { field: 'protection', next: 'Use software, hsm or external.' });
     const id = await wanted(wish);
     const description = await describe(id);
     const protection = PROTECTION[description.kind];

@@ -239,7 +239,7 @@ describe('the table of commands', () => {
     const paths = COMMANDS.map((c) => c.path.join(' '));
     expect(new Set(paths).size).toBe(paths.length);
     for (const command of COMMANDS) {
-      expect(command.path.join(' ')).toMatch(/^[a-z-]+( [a-z0-9-]+)*$/);
+      expect(command.path.join(' ')).toMatch(/^[a-z0-9-]+( [a-z0-9-]+)*$/);
       expect(command.summary).toMatch(/\.$/);
       const names = (command.options ?? []).map((o) => o.name);
       expect(new Set(names).size).toBe(names.length);

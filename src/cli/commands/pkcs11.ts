@@ -52,7 +52,7 @@ const env: Command = {
   path: ['pkcs11', 'env'],
   summary: 'Print the environment that makes the stock p11-kit client find the token.',
   options: [SOCKET_OPTION],
-  example: 'eval "$(aegis pkcs11 env)" && pkcs11-tool --module "$PKCS11_MODULE" --list-objects',
+  example: 'aegis pkcs11 env',
   run: async (invocation, terminal) => {
     const address = addressOf(socketOf(invocation, terminal));
     const module = clientModule();
@@ -72,7 +72,7 @@ const moduleFile: Command = {
     { name: 'name', value: 'NAME', summary: 'Name of the module. Default aegis.' },
     { name: 'out', value: 'FILE', summary: 'Where to write it; `-` = standard output.' },
   ],
-  example: 'aegis pkcs11 module && p11tool --list-tokens',
+  example: 'aegis pkcs11 module',
   run: async (invocation, terminal) => {
     const name = invocation.text['name'] ?? 'aegis';
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new CliError(`“${name}” is not a module name`, EXIT.usage, 'Letters, digits, - and _.');
@@ -103,7 +103,7 @@ const pin: Command = {
     { name: 'name', value: 'TEXT', summary: 'For people.' },
     { name: 'out', value: 'FILE', summary: 'Write the PIN to this file (0600) instead of showing it.' },
   ],
-  example: 'pkcs11-tool --module "$PKCS11_MODULE" --login --pin "$(aegis pkcs11 pin)" --list-objects',
+  example: 'aegis pkcs11 pin --ttl 8h',
   run: async (invocation, terminal) => {
     const { text, lists, switches } = invocation;
     const out = text['out'];
