@@ -22,6 +22,7 @@ import { type KmipConnection, KmipRefusal } from './contract.js';
 import { credentialOf } from './credentials.js';
 import { messageOf, reasonOf } from './faults.js';
 import type { KmipLimits } from './limits.js';
+import { keepAnswer, repeatedAnswer } from './repeated-answers.js';
 import { runItems } from './run-items.js';
 import { answerVersion, type Encoding, readItem, refusalMessage, salvageVersion, writeItem, writeResponse } from './wire.js';
 
@@ -64,6 +65,12 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     send(refusalMessage(version, header(clock()), reason, text), encoding);
 
   return async (bytes, encoding, session, signal) => {
+    const startedAt = performance.now();
+    const again = encoding === 'ttlv' && parts.trace === undefined ? repeatedAnswer(bytes, session, clock()) : undefined;
+    if (again !== undefined) {
+      parts.onItem?.('Query', 'success', performance.now() - startedAt);
+      return again;
+    }
     let tree: Item;
     try {
       tree = readItem(bytes, encoding, limits);
@@ -111,7 +118,10 @@ export function makeExchange(parts: ExchangeParts): Exchange {
     } catch (error) {
       answered = [{ fields: refusedFields(error, version) }];
     }
-    return sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
+    const answer = sized({ kind: 'response', version, header: answerHeader, items: answered }, options, items, encoding, send, parts);
+    const single = items.length === 1 && options.credentials.length === 0 && answerHeader['ServerCorrelationValue'] === undefined;
+    if (encoding === 'ttlv' && single) keepAnswer(bytes, answer, answered[0]?.payload, session);
+    return answer;
   };
 }
 

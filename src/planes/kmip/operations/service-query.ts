@@ -17,6 +17,7 @@ import {
 } from '@aegis/kmip-ttlv';
 import type { KmipCall, KmipHandler } from '../contract.js';
 import { recognise } from '../recognise.js';
+import { markRepeatable } from '../repeated-answers.js';
 
 // Query and Discover Versions: what the server can, derived from its tables and handlers.
 
@@ -180,5 +181,6 @@ export const query: KmipHandler = async (payload, call) => {
   const made = written(await answersOf(functions, call), call.version);
   if (known.size >= MAX_KEPT) known.clear();
   known.set(key, made);
+  markRepeatable(made);
   return made;
 };
