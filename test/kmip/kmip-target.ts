@@ -39,16 +39,23 @@ export type KmipUser = 'alice' | 'bob' | 'stranger';
 export interface KmipTargetOptions {
   /** `software` unless given; `softhsm` makes a token in the data directory. */
   readonly root?: 'software' | 'softhsm';
+  /** Where the token's keys are kept; token objects unless given. */
+  readonly storage?: 'token' | 'wrapped';
   readonly server?: Partial<KmipServerOptions>;
   readonly config?: Partial<Config>;
 }
 
 const TENANTS: Readonly<Record<KmipUser, string>> = { alice: 'default', bob: 'default', stranger: 'other' };
 
+const softHsm = async (dataDir: string, storage: 'token' | 'wrapped' | undefined) => {
+  const settings = await provisionSoftHsmRoot(dataDir);
+  return { softhsm: storage === undefined ? settings : ({ ...settings, storage } as typeof settings) };
+};
+
 export async function startKmipTarget(options: KmipTargetOptions = {}): Promise<KmipTarget> {
   const dataDir = mkdtempSync(join(tmpdir(), 'aegis-kmip-'));
   const base = loadConfig({ dataDir, logLevel: process.env['AEGIS_TEST_LOG'] === '1' ? 'warn' : 'silent' }, {});
-  const softhsm = options.root === 'softhsm' ? { softhsm: await provisionSoftHsmRoot(dataDir) } : undefined;
+  const softhsm = options.root === 'softhsm' ? await softHsm(dataDir, options.storage) : undefined;
   const config: Config = {
     ...base,
     ...(softhsm === undefined ? {} : { roots: { ...base.roots, ...softhsm }, defaultRoot: 'softhsm' }),

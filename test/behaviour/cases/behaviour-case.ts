@@ -8,9 +8,18 @@ export type BoundService = <O extends OperationName>(operation: O, request: Oper
 export class Refusal extends Error {
   readonly fault: Fault;
   constructor(fault: Fault) {
-    super(`${fault.code}${fault.field === undefined ? '' : ` (${fault.field})`}: ${fault.message}`);
+    // The field is for whoever asks for it: not every wire knows it.
+    super(`${fault.code}: ${fault.message}`);
     this.name = 'Refusal';
     this.fault = fault;
+  }
+}
+
+/** A wire's target throws it where a case asks for, or reads, what the wire has no words for. */
+export class Inexpressible extends Error {
+  constructor(what: string) {
+    super(what);
+    this.name = 'Inexpressible';
   }
 }
 

@@ -47,9 +47,9 @@ export const importExportCases: readonly BehaviourCase[] = [
       const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
       const material = bytes(privateKey.export({ format: 'der', type: 'pkcs8' }));
       const { object } = await alice('register', { type: 'private-key', spec: 'ec-p256', format: 'pkcs8', material, activate: true });
+      await alice('sign', { key: object.id, data: utf8('m') });
       const open = await alice('get-public-key', { key: object.id });
       expect(Buffer.from(open.publicKey)).toEqual(publicKey.export({ format: 'der', type: 'spki' }));
-      await alice('sign', { key: object.id, data: utf8('m') });
     },
   },
   {

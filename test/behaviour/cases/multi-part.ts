@@ -97,12 +97,12 @@ export const multiPartCases: readonly BehaviourCase[] = [
       expect((await refusalOf(alice('begin-operation', { kind: 'sign', key: idle.object.id }))).code).toBe('wrong-state');
       const verifier = await alice('create-key-pair', { spec: 'ec-p256', usage: ['verify'], activate: true });
       expect((await refusalOf(alice('begin-operation', { kind: 'sign', key: verifier.object.id }))).code).toBe('usage-denied');
-      expect((await refusalOf(alice('begin-operation', { kind: 'sign' }))).field).toBe('key');
-      expect((await refusalOf(alice('begin-operation', { kind: 'constructor' as never, key: idle.object.id }))).field).toBe('kind');
       const limited = await alice('create-key-pair', { spec: 'ec-p256', activate: true, usageLimits: { unit: 'object', total: 1 } });
       const first = await alice('begin-operation', { kind: 'sign', key: limited.object.id });
       expect((await refusalOf(alice('begin-operation', { kind: 'sign', key: limited.object.id }))).code).toBe('usage-limit-reached');
       await alice('finish-operation', { operation: first.operation, data: utf8('x') });
+      expect((await refusalOf(alice('begin-operation', { kind: 'sign' }))).field).toBe('key');
+      expect((await refusalOf(alice('begin-operation', { kind: 'constructor' as never, key: idle.object.id }))).field).toBe('kind');
     },
   },
 ];

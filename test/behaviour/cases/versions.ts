@@ -84,6 +84,15 @@ export const versionCases: readonly BehaviourCase[] = [
       const open = await alice('get-object', { key: next.publicKeyId as string });
       expect(open.object.links).toContainEqual({ type: 'private-key', target: next.object.id });
       expect(open.object.links).toContainEqual({ type: 'replaced', target: old.publicKeyId });
+    },
+  },
+  {
+    name: 'rotates a replacement like any key',
+    needs: EC,
+    run: async ({ alice, name }) => {
+      const label = name('signer');
+      await alice('create-key-pair', { spec: 'ec-p256', names: [label], activate: true });
+      await alice('re-key', { key: label });
       expect((await alice('rotate', { key: label })).object.currentVersion).toBe(2);
     },
   },

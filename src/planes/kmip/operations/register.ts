@@ -3,7 +3,7 @@ import { isFirstEra } from '@aegis/kmip-ttlv';
 import type { KeySpec } from '@aegis/rot-spi/vocabulary';
 import type { NewObject, ObjectLink, ObjectType } from '../../../domain/index.js';
 import { givenAttributes, templateAttributes } from '../attributes/given.js';
-import { keyFacts } from '../attributes/key-spec.js';
+import { curveOfSpec, keyFacts } from '../attributes/key-spec.js';
 import { protectionOf, readNewObject } from '../attributes/new-object.js';
 import { keptOne } from '../attributes/stored-values.js';
 import { objectTypeOf, TYPE_NAMES } from '../attributes/vocabulary.js';
@@ -56,7 +56,16 @@ const withFacts = (given: readonly KmipAttribute[], read: ReadObject): readonly 
     ...(algorithm === undefined ? [] : [{ name: 'CryptographicAlgorithm', value: algorithm }]),
     ...(length === undefined ? [] : [{ name: 'CryptographicLength', value: length }]),
   ];
-  return [...given.filter(({ name, vendor }) => vendor !== undefined || !own.some((one) => one.name === name)), ...own];
+  return [...given.filter(({ name, vendor }) => vendor !== undefined || !own.some((one) => one.name === name)), ...own].filter(
+    (attribute) => !namesOtherCurve(attribute, read.intake.spec),
+  );
+};
+/** Domain parameters of a curve that the key is not on would be told back as the key's. */
+const namesOtherCurve = ({ name, vendor, value }: KmipAttribute, spec: KeySpec | undefined): boolean => {
+  const own = spec === undefined ? undefined : curveOfSpec(spec);
+  if (own === undefined || vendor !== undefined || name !== 'CryptographicDomainParameters') return false;
+  const said = (value as Fields | undefined)?.['RecommendedCurve'];
+  return said !== undefined && said !== own;
 };
 
 /**
