@@ -36,7 +36,8 @@ const step = (call: string, args: readonly Arg[], rv: CkrName | readonly CkrName
 const v = (name: string): Arg => ({ var: name });
 const mech = (type: number): Arg => ({ mech: type });
 const data = (bytes: Uint8Array): Arg => ({ data: Buffer.from(bytes).toString('hex') });
-const template = (...rows: readonly (readonly [number, 'bool' | 'ulong' | 'hex', unknown])[]): Arg => ({ template: rows });
+type AttributeRow = readonly [type: number, form: 'bool' | 'ulong' | 'hex', value: unknown];
+const template = (...rows: readonly AttributeRow[]): Arg => ({ template: rows });
 const text = (value: string): string => Buffer.from(value).toString('hex');
 const yes = (type: number) => [type, 'bool', true] as const;
 const no = (type: number) => [type, 'bool', false] as const;
@@ -45,7 +46,7 @@ const OK: CkrName = 'OK';
 const MESSAGE = Buffer.alloc(64, 0x5a);
 const ONE = MESSAGE.subarray(0, 16);
 
-const aes = (name: string, ...rows: Parameters<typeof template>): Step =>
+const aes = (name: string, ...rows: readonly AttributeRow[]): Step =>
   step('C_GenerateKey', [S, mech(CKM.AES_KEY_GEN), template([CKA.VALUE_LEN, 'ulong', 16], ...rows), { handle: name }], OK);
 const cipherKey = aes('key', yes(CKA.ENCRYPT), yes(CKA.DECRYPT));
 const rsa = (publicUse: number, privateUse: number): Step =>
