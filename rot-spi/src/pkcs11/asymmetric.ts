@@ -117,9 +117,22 @@ export interface PrivateParts {
   readonly pkcs8: Buffer;
 }
 
+/**
+ * A module that is built on OpenSSL (SoftHSM) may share Node's error queue and leave in it what a signature that did not verify put there;
+ * Node takes whatever is in the queue for a failure of its own parsing, and empties it. So what fails is tried again with the queue empty.
+ */
+const privateKeyFrom = (der: Buffer): KeyObject => {
+  const input = { key: der, format: 'der', type: 'pkcs8' } as const;
+  try {
+    return createPrivateKey(input);
+  } catch {
+    return createPrivateKey(input);
+  }
+};
+
 const parsePrivate = (pkcs8: Buffer, spec: KeySpec): KeyObject => {
   try {
-    return createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
+    return privateKeyFrom(pkcs8);
   } catch {
     throw new RootFault('invalid-argument', `the material is not a valid PKCS#8 ${spec} key`);
   }
@@ -158,7 +171,7 @@ export const valueToPkcs8 = (spec: KeySpec, value: Buffer): Buffer => {
 /** A module's PKCS#8 (optional fields missing, trailing padding of KW) → complete PKCS#8 of the expected key. */
 export const normalisePkcs8 = (pkcs8: Buffer, spec: KeySpec): Buffer => {
   const exact = pkcs8.subarray(0, readTlv(pkcs8, 0).end);
-  const key = createPrivateKey({ key: exact, format: 'der', type: 'pkcs8' });
+  const key = privateKeyFrom(exact);
   checkKind(key, spec);
   return key.export({ format: 'der', type: 'pkcs8' });
 };

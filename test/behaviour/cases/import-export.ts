@@ -53,6 +53,24 @@ export const importExportCases: readonly BehaviourCase[] = [
     },
   },
   {
+    name: 'registers a private key right after a signature that did not verify',
+    needs: { generate: ['rsa-2048'], import: ['ec-p256'], algorithms: [['rsa-pkcs1-sha256', 'rsa-2048']] },
+    run: async ({ alice }) => {
+      const pair = await alice('create-key-pair', { spec: 'rsa-2048', activate: true });
+      const wrong = {
+        key: pair.object.id,
+        data: utf8('m'),
+        signature: new Uint8Array(256).fill(1),
+        algorithm: 'rsa-pkcs1-sha256',
+      } as const;
+      expect((await alice('verify', wrong)).valid).toBe(false);
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+      const material = bytes(privateKey.export({ format: 'der', type: 'pkcs8' }));
+      const { object } = await alice('register', { type: 'private-key', spec: 'ec-p256', format: 'pkcs8', material });
+      expect(object).toMatchObject({ type: 'private-key', spec: 'ec-p256' });
+    },
+  },
+  {
     name: 'refuses material that is not what it is said to be, and keeps nothing of it',
     needs: { import: ['ec-p256', 'aes-256'] },
     run: async ({ alice, name }) => {
