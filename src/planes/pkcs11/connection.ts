@@ -4,6 +4,7 @@ import type { CallContext, ConnectionState, MemoryEvent, Pkcs11Parts, Reply, Ses
 import { HANDLERS } from './handlers.js';
 import { credentialOf } from './identity.js';
 import { beginPending } from './operations/key-operations.js';
+import { makePublicSessions } from './public-sessions.js';
 import { Rv, rv, toRv } from './rv.js';
 import { closeConnection } from './sessions.js';
 import { type ArgumentLetter, lettersOf, readArguments, readHead, toResponse } from './wire/arguments.js';
@@ -83,13 +84,23 @@ const makeContext = (options: ConnectionOptions, connection: ConnectionState): C
   };
   const asComponent = <O extends OperationName>(tenant: string, operation: O, request: OperationRequest<O>) =>
     run(operation, request, { plane: 'internal', credential: COMPONENT, source: 'local', tenant });
+  const publicSessions = makePublicSessions(connection);
   const context: CallContext = {
     parts,
     connection,
     remember: options.remember,
     offerRandom: options.offerRandom,
-    call: async (slot, operation, request, overrides) =>
-      value(await run(operation, request, { credential: credentialOf(connection, slot) }), overrides),
+    isPublicSessionObject: (objectId) => publicSessions.holds(objectId),
+    call: async (slot, operation, request, overrides) => {
+      const credential = credentialOf(connection, slot);
+      const isPublic =
+        publicSessions.uses(operation, request) ||
+        (credential.kind === 'none' && connection.socket.publicSessions === true && publicSessions.makes(operation, request));
+      if (!isPublic) return value(await run(operation, request, { credential }), overrides);
+      const made = value(await run(operation, request, { plane: 'internal', credential: COMPONENT, tenant: slot.tenant }), overrides);
+      publicSessions.note(operation, made);
+      return made;
+    },
     callPublic: async (slot, operation, request, overrides) => {
       const credential = credentialOf(connection, slot);
       const result =
@@ -97,6 +108,7 @@ const makeContext = (options: ConnectionOptions, connection: ConnectionState): C
       return value(result, overrides);
     },
     reap: async (tenant, key) => {
+      publicSessions.forget(key);
       await asComponent(tenant, 'revoke', { key, reason: 'cessation-of-operation' });
       const gone = await asComponent(tenant, 'destroy', { key, pendingMs: 0 });
       if (!gone.ok && gone.fault.code !== 'not-found' && gone.fault.code !== 'destroyed')

@@ -15,6 +15,8 @@ export interface SocketSettings {
   readonly tenants: readonly string[];
   /** Identity of whoever can open the socket; without it, calls need C_Login or the reserved string. */
   readonly principal?: { readonly tenant: string; readonly id: string };
+  /** Whether a session without login may have public session objects (public-sessions.ts). */
+  readonly publicSessions?: boolean;
 }
 
 export interface Pkcs11Parts {
@@ -142,6 +144,8 @@ export interface CallContext {
     request: OperationRequest<O>,
     overrides?: FaultOverrides,
   ): Promise<OperationResponse<O>>;
+  /** Whether an object was made without a login: see public-sessions.ts. */
+  isPublicSessionObject(objectId: string): boolean;
   /** Ends a session object or what a dead connection left: as the plane's own component, which may always clean up. */
   reap(tenant: string, objectId: string): Promise<void>;
 }

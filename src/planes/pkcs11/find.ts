@@ -127,13 +127,16 @@ const matches = async (context: CallContext, slot: Slot, known: KnownObject, tem
   });
 };
 
-const nothing: FindOperation = { kind: 'find', next: async () => [] };
+/** Without a login: the public session objects of this connection. */
+const ownPublic: Search = async function* (context, slot) {
+  const own = [...context.connection.objects.values()].filter((one) => one.slot === slot && context.isPublicSessionObject(one.objectId));
+  yield own.map((one) => one.view?.object).filter((object) => object !== undefined);
+};
 
 /** A search that reads on as it is asked; what changes meanwhile may or may not show (PKCS#11 v3.0 §5.7.7 allows either). */
 export const makeFind = (context: CallContext, session: Session, template: readonly Attribute[]): FindOperation => {
   const { slot } = session;
-  if (!hasIdentity(context.connection, slot)) return nothing;
-  const source = chooseSearch(template)(context, slot);
+  const source = (hasIdentity(context.connection, slot) ? chooseSearch(template) : ownPublic)(context, slot);
   const seen = new Set<number>();
   let waiting: number[] = [];
   let ended = false;

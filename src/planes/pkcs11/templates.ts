@@ -1,6 +1,7 @@
 import type { KeyUsage } from '@aegis/rot-spi/vocabulary';
 import type { NewObject } from '../../domain/index.js';
 import type { CallContext, Session } from './contract.js';
+import { hasIdentity } from './identity.js';
 import { sessionMark } from './objects.js';
 import { rv } from './rv.js';
 import { STORED, storedName, toHex, toStoredText } from './stored-attributes.js';
@@ -112,13 +113,15 @@ export const readCommon = (context: CallContext, session: Session, template: Tem
   const token = template.bool(CKA.TOKEN) ?? false;
   if (token && !session.writable) throw rv('SESSION_READ_ONLY');
   const isKey = cko === CKO.PRIVATE_KEY || cko === CKO.SECRET_KEY;
+  // The default is the token's to choose (v2.40 §4.4); without a login only public objects can be made.
+  const defaultPrivate = token || hasIdentity(context.connection, session.slot) ? undefined : false;
   const label = template.bytes(CKA.LABEL);
   const text = label === undefined ? undefined : toStoredText(label);
   const allowed = template.mechanisms(CKA.ALLOWED_MECHANISMS);
   const attributes: Record<string, unknown> = {
     ...(text === undefined || text === '' ? {} : { [STORED.label]: text }),
     ...stored(STORED.id, template.bytes(CKA.ID)),
-    ...storedFlag(STORED.private, template.bool(CKA.PRIVATE), isKey),
+    ...storedFlag(STORED.private, template.bool(CKA.PRIVATE) ?? defaultPrivate, isKey),
     ...storedFlag(STORED.modifiable, template.bool(CKA.MODIFIABLE), true),
     ...storedFlag(STORED.copyable, template.bool(CKA.COPYABLE), true),
     ...storedFlag(STORED.destroyable, readMemoryBool(template, CKA.DESTROYABLE), true),
