@@ -51,7 +51,7 @@ const principalId = async (core: Core, tenant: string, named: string): Promise<s
   throw new Error(`tenant “${tenant}” has no principal “${named}”`);
 };
 
-const toSocket = async (core: Core, one: Pkcs11SocketConfig, publicSessions: boolean) => {
+const toSocket = async (core: Core, one: Pkcs11SocketConfig) => {
   if (Buffer.byteLength(one.path) > MAX_PATH_BYTES)
     throw new Error(`${one.path} is longer than the ${MAX_PATH_BYTES} bytes a Unix socket may have`);
   const [tenant = 'default'] = one.tenants;
@@ -60,7 +60,7 @@ const toSocket = async (core: Core, one: Pkcs11SocketConfig, publicSessions: boo
     path: one.path,
     mode: one.mode,
     tenants: one.tenants,
-    publicSessions,
+    publicSessions: one.publicSessions,
     ...(one.group === undefined ? {} : { gid: groupId(one.group) }),
     ...(one.principal === undefined ? {} : { principal: { tenant, id: await principalId(core, tenant, one.principal) } }),
   };
@@ -105,7 +105,7 @@ const makeCanDo = (core: Core): Pkcs11Parts['canDo'] => {
 const [major = 0, minor = 0] = VERSION.split('.').map(Number);
 
 async function serve(config: Config, core: Core, log: Logger): Promise<Pkcs11Server> {
-  const sockets = await Promise.all(config.pkcs11.sockets.map((one) => toSocket(core, one, config.pkcs11.publicSessions)));
+  const sockets = await Promise.all(config.pkcs11.sockets.map((one) => toSocket(core, one)));
   const innerPath = innerPathOf(config.dataDir);
   if (Buffer.byteLength(innerPath) > MAX_PATH_BYTES)
     throw new Error(`${innerPath} is too long for a Unix socket; choose a shorter data directory`);

@@ -38,7 +38,7 @@ export const Pkcs11Schema = Type.Object(
     publicSessions: Type.Optional(
       Type.Boolean({
         description:
-          'Whether applications that have not logged in may make and use session objects that are not private (CKA_TOKEN and CKA_PRIVATE false), at most 64 for each connection. Default true: whoever can open the socket was trusted with it by its file mode.',
+          'Whether applications that have not logged in may make and use session objects that are not private (CKA_TOKEN and CKA_PRIVATE false), at most 64 for each connection. Default: on sockets that their owner alone can open (mode 0600), and not on others.',
       }),
     ),
     sockets: Type.Optional(
@@ -60,12 +60,15 @@ export interface Pkcs11SocketConfig {
   readonly tenants: readonly string[];
   /** Name or id, in the first of the tenants. */
   readonly principal: string | undefined;
+  /** Whether a session without login may have public session objects. */
+  readonly publicSessions: boolean;
 }
 export interface Pkcs11Config {
   readonly enabled: boolean;
-  readonly publicSessions: boolean;
   readonly sockets: readonly Pkcs11SocketConfig[];
 }
+
+const GROUP_AND_OTHERS = 0o077;
 
 /** `socket` and `principal` come from the environment and replace those of the first socket. */
 export function resolvePkcs11(
@@ -81,14 +84,16 @@ export function resolvePkcs11(
         : isAbsolute(one.path)
           ? one.path
           : resolve(dataDir, one.path);
+    const mode = Number.parseInt(('mode' in one ? one.mode : undefined) ?? '0600', 8);
     return {
       name: one.name,
       path,
-      mode: Number.parseInt(('mode' in one ? one.mode : undefined) ?? '0600', 8),
+      mode,
       group: 'group' in one ? one.group : undefined,
       tenants: ('tenants' in one ? one.tenants : undefined) ?? ['default'],
       principal: (at === 0 ? environment.principal : undefined) ?? ('principal' in one ? one.principal : undefined),
+      publicSessions: file?.publicSessions ?? (mode & GROUP_AND_OTHERS) === 0,
     };
   });
-  return { enabled: environment.socket !== 'off' && file?.enabled !== false, publicSessions: file?.publicSessions !== false, sockets };
+  return { enabled: environment.socket !== 'off' && file?.enabled !== false, sockets };
 }
