@@ -5,7 +5,8 @@ import type { Fault, FaultCode, GuardedService, OperationName, OperationRequest,
 import { messageOf, reasonOf } from '../../src/planes/kmip/faults.js';
 import { type KmipTargetOptions, startKmipTarget } from '../kmip/kmip-target.js';
 import { type BehaviourTarget, type BoundService, Inexpressible, Refusal } from './cases/behaviour-case.js';
-import { type Ask, KMIP_TRANSLATIONS } from './kmip-translations.js';
+import type { Ask } from './kmip-asking.js';
+import { KMIP_TRANSLATIONS } from './kmip-translations.js';
 import { REASONS } from './kmip-words.js';
 import { canDo } from './run-cases.js';
 
