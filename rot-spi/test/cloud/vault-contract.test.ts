@@ -48,3 +48,30 @@ defineContractSuite(
   },
   { describe, test, expect },
 );
+
+/**
+ * The same on a Vault or OpenBao of yours, when asked for: AEGIS_TEST_VAULT_ADDR, AEGIS_TEST_VAULT_TOKEN, a Transit engine mounted at
+ * `transit`. It makes and leaves keys named aegis-*.
+ */
+const real = process.env['AEGIS_TEST_VAULT_ADDR'];
+if (real !== undefined) {
+  const openReal = (mode: CloudRootConfig['mode'], name: string) => {
+    const file = join(directory, 'real-token');
+    writeFileSync(file, process.env['AEGIS_TEST_VAULT_TOKEN'] ?? 'none', { mode: 0o600 });
+    return openCloudRoot({
+      id: 'vault',
+      kind: 'cloud-envelope',
+      mode,
+      provider: { kind: 'vault', address: real, auth: { method: 'token', token: { file } } },
+      seal: { key: `aegis-seal-${name}`, path: join(directory, `real-${mode}-${name}.seal`), create: true },
+    });
+  };
+  for (const [mode, expectUnsupported] of [
+    ['layered', TRANSIT_GAPS],
+    ['envelope', SOFTWARE_GAPS],
+  ] as const)
+    defineContractSuite(
+      { name: `vault, ${mode} (yours)`, open: () => openReal(mode, 'one'), reopenOther: () => openReal(mode, 'two'), expectUnsupported },
+      { describe, test, expect },
+    );
+}
